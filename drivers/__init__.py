@@ -1,0 +1,1 @@
+"""Instruments, usable without the harness."""

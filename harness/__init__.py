@@ -1,0 +1,1 @@
+"""The measurement: from a plan to a verdict that can be judged again."""

@@ -1,0 +1,41 @@
+"""The Clock of a Site: where its time comes from with what it claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What the bench declares of a site's clock; whether it is true is for the Evidence to show."""
+
+    sources: tuple[str, ...]
+    """Evidence sources to gather: "kernel", "chrony", "in-band", "simulated"."""
+    shared: str = ""
+    """Name of a clock that several sites share; two sites with the same name run on one clock (checked in-band)."""
+    injected: bool = False
+    """Its readings are altered on purpose: a simulation."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """One reading of one evidence source about one clock.
+
+    ``bound_ns`` is the half-width within which |clock - UTC/TAI| lies according to the source,
+    None when the source cannot say; ``synchronised`` None means unknown, which is not "no" and never "yes".
+    """
+
+    site: str
+    source: str
+    at_ns: int
+    """When, on CLOCK_REALTIME of the observing host, ns since 1970 UTC."""
+    synchronised: bool | None
+    bound_ns: int | None
+    skew_ppb: int | None
+    """Largest rate error the source admits, ppb; None unknown."""
+    tai_utc_s: int | None
+    leap_pending: bool | None
+    identity: str
+    """What time it follows: refid, grandmaster identity; empty unknown."""
+    raw: str
+    """The source's own words, unparsed."""

@@ -1,0 +1,1 @@
+"""Sources of clock evidence, one file each."""

@@ -1,0 +1,1 @@
+"""Requirements as versioned data, one TOML file a policy."""

@@ -1,0 +1,1 @@
+"""The simulated metro: namespaces, fibres, clocks with known error."""
