@@ -76,9 +76,7 @@ class Samples:
     @property
     def answered(self) -> npt.NDArray[np.bool_]:
         """Rows whose four stamps all exist."""
-        return (
-            (self.t1 != MISSING) & (self.t2 != MISSING) & (self.t3 != MISSING) & (self.t4 != MISSING)
-        )
+        return (self.t1 != MISSING) & (self.t2 != MISSING) & (self.t3 != MISSING) & (self.t4 != MISSING)
 
 
 COLUMNS: Final = tuple(f.name for f in fields(Samples))
