@@ -101,4 +101,5 @@ cdef int64_t decode_error_estimate(uint16_t value) noexcept nogil   # ns, rounde
 
 cdef class Session:
     cdef Layout layout
-    cdef bytearray packet
+    cdef readonly bytearray packet     # the template; copy it, then patch_sender() the copy
+    cdef readonly int smallest         # octets that the base packet and the TLVs other than Extra Padding need
