@@ -1,0 +1,750 @@
+"""The Bench: which sites, links and clocks stand where, read from a file that is right or told why not."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from geographiclib.geodesic import Geodesic
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from harness import tomlfile
+from harness.benchfile import (
+    FIRST_FLOW_PORT,
+    FLOWS,
+    SECTIONS,
+    TABLES,
+    Carrier,
+    FibreSection,
+    LinkSection,
+    PlantRouteSection,
+    PlantSection,
+    RouteSection,
+    Section,
+    SimulatedClockSection,
+    SimulationSection,
+    SiteSection,
+    StreamSection,
+    StreamsSection,
+    field_at,
+    keys,
+)
+from harness.clock import Clock
+from harness.errors import BenchError
+from harness.link import Endpoint, Link, Route, Site
+from harness.simulation.clocks import SiteClock
+from harness.simulation.plant import Change, FibrePath, Jitter, LinkPlant, Loss
+from harness.stream import ETHERNET_OVERHEAD
+from harness.tomlfile import Problem, TomlFile, nearest, shown
+from harness.units import flight_time
+
+# UDP payload octets of our smallest test packet: base (RFC 8762 4.2), then Timestamp Information 4+4, Class of
+# Service 4+4, Direct Measurement 4+12, Follow-Up Telemetry 4+16 (RFC 8972 4), Facts 4+12; HMAC TLV 4+16 with a key.
+SMALLEST_PAYLOAD: Final = 44 + 8 + 8 + 16 + 20 + 16
+SMALLEST_PAYLOAD_WITH_KEY: Final = 112 + 8 + 8 + 16 + 20 + 16 + 20
+
+POLICIES: Final = Path(__file__).resolve().parent / "policies"
+SHIPPED: Final = Path(__file__).resolve().parent.parent / "testplans" / "benches"
+
+METRES_PER_DEGREE: Final = 112_000
+"""No degree of latitude or longitude is longer than this on the WGS 84 ellipsoid (111 694 m at most)."""
+
+
+class BenchFileError(BenchError):
+    """Everything that is wrong with a bench file, at once."""
+
+    def __init__(self, path: str, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = f"{len(problems)} error{'s' if len(problems) > 1 else ''}"
+        super().__init__(
+            f"a usable bench file {path}",
+            count + "".join(f"\n  {problem}" for problem in problems),
+            "correct these lines; `millicert bench check FILE` reads it again",
+        )
+
+    def __str__(self) -> str:
+        """One line for each error."""
+        return f"{self.wanted}: {self.found}\n{self.remedy}"
+
+
+# -- what a bench is -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """Who measures, for whom, what, under whose name (ISO/IEC 17025 7.8.2); empty where the file is silent."""
+
+    name: str = ""
+    address: str = ""
+    location: str = ""
+    customer: str = ""
+    customer_address: str = ""
+    item: str = ""
+    item_id: str = ""
+    item_condition: str = ""
+    authoriser: str = ""
+    authoriser_role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedClock:
+    """A simulated site's clock: its true error, then what it claims of itself."""
+
+    error: SiteClock
+    claimed_bound_ns: int | None = None
+    claimed_synchronised: bool | None = None
+    claimed_skew_ppb: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """The truth of a simulated bench; plan and judge never see it, tests compare with it."""
+
+    carrier: Carrier
+    links: Mapping[str, LinkPlant]
+    clocks: Mapping[str, SimulatedClock]
+    """By site; only those whose clock the file alters or lets claim something."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What stands where."""
+
+    name: str
+    title: str
+    policy: str
+    """Name of a shipped policy."""
+    operator: str
+    """Who measures unless the command line says otherwise."""
+    lab: Lab
+    sites: tuple[Site, ...]
+    links: tuple[Link, ...]
+    streams: Mapping[str, Mapping[str, Any]]
+    """Per stream name the fields of `Stream` that this bench overrides."""
+    simulation: Simulation | None = None
+    instruments: tuple[()] = ()
+    notes: tuple[str, ...] = ()
+    """What is allowed but deserves a look."""
+    path: Path | None = None
+    text: str = field(default="", repr=False)
+    """The file as it was read."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether packets go through the simulated metro."""
+        return self.simulation is not None
+
+    def site(self, name: str) -> Site:
+        """The site of that name. Raises KeyError."""
+        return {each.name: each for each in self.sites}[name]
+
+    def link(self, name: str) -> Link:
+        """The link of that name. Raises KeyError."""
+        return {each.name: each for each in self.links}[name]
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything but the simulation's truth, with all defaults filled in, as JSON-able data for the plan."""
+        plain = {
+            "name": self.name,
+            "title": self.title,
+            "policy": self.policy,
+            "simulated": self.simulated,
+            "operator": self.operator,
+            "lab": dataclasses.asdict(self.lab),
+            "sites": [dataclasses.asdict(each) for each in self.sites],
+            "links": [dataclasses.asdict(each) | {"near": each.near.name, "far": each.far.name} for each in self.links],
+            "streams": {name: dict(fields) for name, fields in self.streams.items()},
+        }
+        return dict(json.loads(json.dumps(plain)))  # tuples become lists, as an archive gives them back
+
+
+# -- reading ---------------------------------------------------------------------------------------------------
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+
+Model = TypeVar("Model", bound=Section)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if names else "none exist"
+
+
+class _Reader:
+    """Collects every problem of one file while turning it into nouns."""
+
+    def __init__(self, file: TomlFile, folder: Path) -> None:
+        self.file = file
+        self.folder = folder
+        self.problems: list[Problem] = list(file.problems)
+        self.notes: list[str] = []
+
+    def add(self, path: tomlfile.Path, found: str, allowed: str, hint: str = "") -> None:
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+        self.problems.append(Problem(self.file.line(path), key, found, allowed, hint))
+
+    def table(self, data: Mapping[str, Any], path: tomlfile.Path) -> Mapping[str, Any]:
+        """The table at ``path``, empty when missing; anything else there is a problem."""
+        value = data.get(str(path[-1]), {})
+        if isinstance(value, dict):
+            return value
+        self.add(path, shown(value), "a table")
+        return {}
+
+    def names(self, table: Mapping[str, Any], path: tomlfile.Path) -> Mapping[str, Any]:
+        """The entries of a table of named things; a bad name is a problem."""
+        for name in table:
+            if not NAME.fullmatch(name):
+                self.add((*path, name), shown(name), "a name of up to 40 of A-Z a-z 0-9 . _ -")
+        return {name: value for name, value in table.items() if NAME.fullmatch(name)}
+
+    def section(self, model: type[Model], data: object, path: tomlfile.Path) -> Model | None:
+        """One table as its model, or None after noting all that is wrong in it."""
+        if not isinstance(data, dict):
+            self.add(path, shown(data), "a table")
+            return None
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            for each in error.errors(include_url=False):
+                self._explain(model, each, path)
+            return None
+
+    def _explain(self, model: type[Section], error: ErrorDetails, path: tomlfile.Path) -> None:
+        """Note one of pydantic's errors in our words."""
+        kind, loc, value = error["type"], error["loc"], error["input"]
+        holder, info = field_at(model, loc)
+        at = (*path, *loc)
+        if kind == "extra_forbidden":
+            names = keys(holder)
+            self.add(at, "a key that does not exist", _listed(names), nearest(str(loc[-1]), names))
+            return
+        allowed = (info.description if info is not None else None) or ""
+        expected = str(error.get("ctx", {}).get("expected", "")) if kind == "literal_error" else ""
+        choices = re.findall(r"'([^']*)'", expected)
+        if choices:
+            allowed = _listed(choices)
+        elif not allowed:
+            allowed = {"model_type": "a table", "string_type": "text in quotes", "bool_type": "true or false"}.get(
+                kind, "text on one line, up to 200 characters"
+            )
+        hint = nearest(value, choices) if isinstance(value, str) else ""
+        self.add(at, "nothing" if kind == "missing" else shown(value), allowed, hint)
+
+    # -- parts ---------------------------------------------------------------------------------------------
+
+    def known(self, name: str, names: Sequence[str], path: tomlfile.Path) -> bool:
+        """Whether ``name`` is one of ``names``; if not, that is a problem."""
+        if name in names:
+            return True
+        self.add(path, shown(name), _listed(names), nearest(name, names))
+        return False
+
+    def position(self, value: list[Any] | None, path: tomlfile.Path) -> tuple[str, str] | None:
+        if value is None:
+            return None
+        texts = [each for each in value if isinstance(each, str) and re.fullmatch(r"-?\d{1,3}(\.\d{1,12})?", each)]
+        if len(value) == 2 and len(texts) == 2 and abs(Decimal(texts[0])) <= 90 and abs(Decimal(texts[1])) <= 180:
+            return texts[0], texts[1]
+        self.add(path, shown(value), str(SiteSection.model_fields["position"].description))
+        return None
+
+    def address(self, value: str | None, path: tomlfile.Path) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        if value is None:
+            return None
+        try:
+            found = ipaddress.ip_address(value)
+        except ValueError:
+            self.add(path, shown(value), "an IP address (a name could move between two runs)")
+            return None
+        if found.is_multicast or (found.is_unspecified and path[-1] == "far_address"):
+            self.add(path, shown(value), "the address of one host")
+            return None
+        return found
+
+    def ports(self, link: LinkSection, path: tomlfile.Path) -> tuple[int, ...]:
+        if link.flow_ports is not None:
+            for key in ("flows", "first_port"):
+                if getattr(link, key) is not None:
+                    self.add((*path, key), "flow_ports too", "either flow_ports or flows with first_port")
+            seen: set[int] = set()
+            for index, port in enumerate(link.flow_ports):
+                if port in seen:
+                    self.add((*path, "flow_ports", index), f"port {port} twice", "each source port once")
+                seen.add(port)
+            return tuple(link.flow_ports)
+        flows = FLOWS if link.flows is None else link.flows
+        first = FIRST_FLOW_PORT if link.first_port is None else link.first_port
+        if first + flows - 1 > 65535:
+            self.add(
+                (*path, "first_port" if link.first_port is not None else "flows"),
+                f"ports {first} to {first + flows - 1}",
+                f"a first_port of at most {65536 - flows} for {flows} flows",
+            )
+            return ()
+        return tuple(range(first, first + flows))
+
+    def key_file(self, name: str | None, path: tomlfile.Path) -> str | None:
+        if name is None:
+            return None
+        full = (self.folder / name).resolve()
+        try:
+            mode = full.stat().st_mode
+        except OSError as why:
+            self.add(path, f"{full}: {why.strerror}", "a readable key file; its path is relative to the bench file")
+            return None
+        if not full.is_file():
+            self.add(path, f"{full}: not a file", "a key file")
+        elif mode & 0o077:
+            self.add(path, f"{full} with mode {mode & 0o777:04o}", f"a key no one else can read: chmod 600 {full}")
+        return str(full)
+
+    def route(self, route: RouteSection | None, path: tomlfile.Path) -> Route | None:
+        if route is None:
+            return None
+        if (route.u_ns is None) == (route.u_percent is None):
+            found = "neither u_ns nor u_percent" if route.u_ns is None else "u_ns and u_percent"
+            self.add(path, found, "one of u_ns and u_percent: a length without uncertainty is no evidence")
+            return None
+        index = int(route.group_index * 1_000_000)
+        if route.u_ns is not None:
+            u_ps = _ceil(route.u_ns * 1000)
+        else:
+            u_ps = _ceil((route.u_percent or Decimal(0)) * flight_time(route.length_m, index) / 100)
+        return Route(route.length_m, index, u_ps, route.origin)
+
+    def fibre(
+        self, fibre: FibreSection, plant: PlantSection, path: tomlfile.Path, plant_path: tomlfile.Path
+    ) -> FibrePath:
+        """One direction of the plant; what it leaves out, the link's own keys state for both."""
+        jitter, loss = fibre.jitter or plant.jitter, fibre.loss or plant.loss
+        duplicate, reorder = fibre.duplicate or plant.duplicate, fibre.reorder or plant.reorder
+        own = fibre.changes is not None
+        where = (*(path if own else plant_path), "changes")
+        changes = []
+        for row, each in enumerate((fibre.changes if own else plant.changes) or []):
+            delay: int | None = None
+            if not each.cut:
+                delay = self.delay(each.km, each.ns, fibre.group_index, (*where, row))
+            elif each.ns is not None or each.km is not None:
+                self.add((*where, row), "a cut with a delay", "one of ns, km and cut = true")
+            changes.append(Change(_floor(each.at_s * 10**9), delay))
+        if any(later.at_ns <= earlier.at_ns for earlier, later in itertools.pairwise(changes)):
+            self.add(where, "changes out of order", "each later than the one before")
+        return FibrePath(
+            delay_ns=self.delay(fibre.km, fibre.ns, fibre.group_index, path),
+            jitter=Jitter(jitter.law, jitter.ns, jitter.keep_order) if jitter else None,
+            loss=Loss(int(loss.p * 10**6), loss.burst) if loss else Loss(0),
+            duplicate_ppm=int(duplicate.p * 10**6) if duplicate else 0,
+            reorder_ppm=int(reorder.p * 10**6) if reorder else 0,
+            reorder_ns=reorder.ns if reorder else 0,
+            changes=tuple(changes),
+        )
+
+    def delay(self, km: Decimal | None, ns: int | None, group_index: Decimal, path: tomlfile.Path) -> int:
+        """Ns of the one of ``km`` and ``ns`` that is given."""
+        if ns is not None and km is None:
+            return ns
+        if km is not None and ns is None:
+            return -(-flight_time(_floor(km * 1000), int(group_index * 1_000_000)) // 1000)  # light is never early
+        self.add(path, "neither km nor ns" if km is None else "km and ns", "one of km and ns")
+        return 0
+
+    def plant(
+        self, plant: PlantSection, link: Link, clocks: Mapping[str, SimulatedClock], seed: int, path: tomlfile.Path
+    ) -> LinkPlant | None:
+        """The plant of one link, or None after noting why there is none."""
+        before = len(self.problems)
+        forward, backward, route_of = [], [], {}
+        places: list[tuple[PlantSection | PlantRouteSection, tomlfile.Path]] = [(plant, path)]
+        places += [(each, (*path, "routes", row)) for row, each in enumerate(plant.routes)]
+        for number, (section, at) in enumerate(places):
+            forward.append(self.fibre(section.forward, plant, (*at, "forward"), path))
+            way = "forward" if section.backward is None else "backward"
+            backward.append(self.fibre(section.backward or section.forward, plant, (*at, way), path))
+            for index, port in enumerate(section.ports if isinstance(section, PlantRouteSection) else ()):
+                entry = (*at, "ports", index)
+                if port not in link.flow_ports:
+                    self.add(entry, f"port {port}", f"flow ports of the link: {_spans(link.flow_ports)}")
+                elif port in route_of:
+                    self.add(entry, f"port {port} twice", "each port in one route")
+                route_of[port] = number
+        if len(self.problems) > before:
+            return None
+        near, far = (clocks[site.name].error if site.name in clocks else SiteClock() for site in (link.near, link.far))
+        try:
+            return LinkPlant(
+                tuple(forward),
+                tuple(backward),
+                route_of,
+                seed=seed,
+                near_clock=near,
+                far_clock=far,
+                ipv6=plant.ipv6,
+                far_port=link.endpoint.far_port,
+            )
+        except ValueError as why:
+            self.add(path, str(why), "a plant that the simulated metro can build")
+            return None
+
+    # -- whole ---------------------------------------------------------------------------------------------
+
+    def bench(self, path: Path | None) -> Bench | None:
+        """The bench, or None when there is any problem."""
+        data = self.file.data
+        if self.problems:
+            return None
+        for key in data:
+            self.known(key, TABLES, (key,))
+        parts: dict[str, Any] = {}
+        for key, model in SECTIONS.items():
+            if key == "bench" and key not in data:
+                self.add((), "no [bench] table", "[bench] with name and policy")
+            else:
+                parts[key] = self.section(model, data.get(key, {}), (key,))
+        simulated = "simulation" in data
+        sites_data, links_data = self.table(data, ("sites",)), self.table(data, ("links",))
+        for kind, wanted in (
+            ("sites", "[sites.NAME] for each end of a link"),
+            ("links", "[links.NAME] with near and far"),
+        ):
+            if data.get(kind, {}) == {}:
+                self.add((kind,), f"no {kind}", wanted)
+        clocks = self._clocks(parts["simulation"], list(sites_data)) if parts["simulation"] else {}
+        if parts.get("bench") is not None:
+            self._policy(parts["bench"].policy, simulated)
+
+        sites = self._sites(sites_data, clocks)
+        links = self._links(links_data, sites, list(sites_data), simulated)
+        if not simulated or parts["simulation"]:
+            self._clock_sources(sites, links, clocks, simulated)
+        simulation = None
+        if simulated and parts["simulation"]:
+            plants = self._plants(parts["simulation"], clocks, links, list(links_data))
+            simulation = Simulation(parts["simulation"].carrier, plants, clocks)
+        streams = self._streams(parts["streams"], links, simulation)
+        if self.problems:
+            return None
+        for site in sites.values():
+            if not any(site.name in (link.near.name, link.far.name) for link in links.values()):
+                self.notes.append(f"site {site.name} is on no link")
+        return Bench(
+            name=parts["bench"].name,
+            title=parts["bench"].title or parts["bench"].name,
+            policy=parts["bench"].policy,
+            operator=parts["bench"].operator,
+            lab=Lab(
+                parts["lab"].name,
+                parts["lab"].address,
+                parts["lab"].location,
+                parts["customer"].name,
+                parts["customer"].address,
+                parts["item"].description,
+                parts["item"].id,
+                parts["item"].condition,
+                parts["authoriser"].name,
+                parts["authoriser"].role,
+            ),
+            sites=tuple(sites.values()),
+            links=tuple(links.values()),
+            streams=streams,
+            simulation=simulation,
+            notes=tuple(self.notes),
+            path=path,
+            text=self.file.text,
+        )
+
+    def _policy(self, name: str, simulated: bool) -> None:
+        at = ("bench", "policy")
+        policies = shipped_policies()
+        if self.known(name, list(policies), at) and not simulated and policies[name]:
+            real = [each for each, rehearsal in policies.items() if not rehearsal]
+            self.add(at, f"{shown(name)} on a real bench", f"a rehearsal certifies nothing; {_listed(real)}")
+
+    def _sites(self, table: Mapping[str, Any], clocks: Mapping[str, SimulatedClock]) -> dict[str, Site]:
+        made = {}
+        for name, value in self.names(table, ("sites",)).items():
+            section = self.section(SiteSection, value, ("sites", name))
+            if section is None:
+                continue
+            made[name] = Site(
+                name=name,
+                title=section.title or name,
+                kind=section.kind,
+                size_class=section.size_class,
+                clock=Clock(
+                    tuple(dict.fromkeys(section.clock.sources)),
+                    section.clock.shared,
+                    injected=name in clocks and clocks[name].error.injected,
+                ),
+                position=self.position(section.position, ("sites", name, "position")),
+            )
+        return made
+
+    def _links(
+        self, table: Mapping[str, Any], sites: Mapping[str, Site], declared: Sequence[str], simulated: bool
+    ) -> dict[str, Link]:
+        made = {}
+        for name, value in self.names(table, ("links",)).items():
+            at = ("links", name)
+            section = self.section(LinkSection, value, at)
+            if section is None:
+                continue
+            ends_known = [self.known(getattr(section, end), declared, (*at, end)) for end in ("near", "far")]
+            if section.near == section.far:
+                self.add((*at, "far"), f"{shown(section.far)} at both ends", "two different sites")
+            far = self.address(section.far_address, (*at, "far_address"))
+            near = self.address(section.near_address, (*at, "near_address"))
+            if simulated:
+                for key in ("far_address", "near_address", "interface"):
+                    if getattr(section, key) is not None:
+                        self.add((*at, key), "an address on a simulated bench", "none: the simulated metro gives it")
+            elif section.far_address is None:
+                self.add((*at, "far_address"), "nothing", "the far end's IP address, or a [simulation] table")
+            if far is not None and near is not None and far.version != near.version:
+                self.add((*at, "near_address"), f"IPv{near.version} to IPv{far.version}", "both IPv4 or both IPv6")
+            if far is not None and not simulated and _documentation(far):
+                self.notes.append(f"link {name}: {far} is an address for documents; put the far end's")
+            if section.far_turnaround_qualified and not section.turnaround_cap_us:
+                self.add(
+                    (*at, "turnaround_cap_us"), "nothing", "the largest turnaround that may be subtracted, us above 0"
+                )
+            ports = self.ports(section, at)
+            route = self.route(section.route, (*at, "route"))
+            key_file = self.key_file(section.key_file, (*at, "key_file"))
+            if not all(ends_known) or section.near not in sites or section.far not in sites:
+                continue
+            ends = sites[section.near], sites[section.far]
+            geodesic = geodesic_m(ends[0].position, ends[1].position)
+            if (ends[0].position is None) != (ends[1].position is None):
+                silent = ends[0] if ends[0].position is None else ends[1]
+                self.notes.append(f"link {name}: site {silent.name} has no position, so there is no geodesic floor")
+            if route is not None and geodesic is not None and route.length_m < geodesic:
+                self.add((*at, "route", "length_m"), f"{route.length_m} m", f"at least the geodesic of {geodesic} m")
+            made[name] = Link(
+                name=name,
+                near=ends[0],
+                far=ends[1],
+                endpoint=Endpoint(
+                    section.near_address or ("::" if far is not None and far.version == 6 else "0.0.0.0"),  # noqa: S104
+                    section.far_address or "",
+                    section.far_port,
+                    section.interface,
+                ),
+                route=route,
+                geodesic_m=geodesic,
+                oxcs=tuple(section.oxcs),
+                far_clock_trusted=section.far_clock_trusted,
+                far_turnaround_qualified=section.far_turnaround_qualified,
+                turnaround_cap_ns=section.turnaround_cap_us * 1000,
+                sync_over_link=section.sync_over_link,
+                key_file=key_file,
+                ssid=section.ssid,
+                flow_ports=ports,
+            )
+        return made
+
+    def _clock_sources(
+        self,
+        sites: Mapping[str, Site],
+        links: Mapping[str, Link],
+        clocks: Mapping[str, SimulatedClock],
+        simulated: bool,
+    ) -> None:
+        """Evidence must come from the clock it is said to come from."""
+        near = {link.near.name for link in links.values()}
+        far = {link.far.name for link in links.values()}
+        for site in sites.values():
+            at = ("sites", site.name, "clock", "sources")
+            for source in site.clock.sources:
+                if source == "simulated" and site.name not in clocks:
+                    self.add(at, shown(source), f"only with [simulation.clocks.{site.name}] that says what it claims")
+                elif simulated:
+                    continue
+                elif source in ("kernel", "chrony") and site.name in far - near:
+                    self.add(at, shown(source), '"in-band": that daemon runs at the far end, not on this host')
+                elif source == "in-band" and site.name in near - far:
+                    self.add(at, '"in-band"', '"kernel" or "chrony": only a far end speaks in-band')
+
+    def _plants(
+        self,
+        section: SimulationSection,
+        clocks: Mapping[str, SimulatedClock],
+        links: Mapping[str, Link],
+        declared: Sequence[str],
+    ) -> dict[str, LinkPlant]:
+        plants = {}
+        for name, value in section.links.items():
+            at = ("simulation", "links", name)
+            plant = self.section(PlantSection, value, at) if self.known(name, declared, at) else None
+            made = self.plant(plant, links[name], clocks, section.seed, at) if plant and name in links else None
+            if made is not None:
+                plants[name] = made
+        for name in declared:
+            if name not in section.links:
+                self.add(("links", name), "no plant", f"[simulation.links.{name}] with forward on a simulated bench")
+        return plants
+
+    def _clocks(self, section: SimulationSection, declared: Sequence[str]) -> dict[str, SimulatedClock]:
+        clocks = {}
+        for name, value in section.clocks.items():
+            at = ("simulation", "clocks", name)
+            clock = self.section(SimulatedClockSection, value, at) if self.known(name, declared, at) else None
+            if clock is not None:
+                clocks[name] = SimulatedClock(
+                    SiteClock(clock.offset_ns, clock.skew_ppb, clock.step_ns, _floor(clock.step_at_s * 10**9)),
+                    clock.claimed_bound_ns,
+                    clock.claimed_synchronised,
+                    clock.claimed_skew_ppb,
+                )
+        return clocks
+
+    def _streams(
+        self, section: StreamsSection | None, links: Mapping[str, Link], simulation: Simulation | None
+    ) -> dict[str, dict[str, Any]]:
+        made: dict[str, dict[str, Any]] = {}
+        if section is None:
+            return made
+        for name in ("optical", "service"):
+            stream: StreamSection = getattr(section, name)
+            fields: dict[str, Any] = {
+                key: getattr(stream, key)
+                for key in ("rate_pps", "size", "dscp", "schedule", "flows")
+                if getattr(stream, key) is not None
+            }
+            if stream.duration_s is not None:
+                fields["duration_ns"] = _floor(stream.duration_s * 10**9)
+            if stream.t_max_ms is not None:
+                fields["t_max_ns"] = _floor(stream.t_max_ms * 10**6)
+            if fields:
+                made[name] = fields
+            for link in links.values():
+                plant = simulation.links.get(link.name) if simulation is not None else None
+                ipv6 = plant.ipv6 if plant is not None else ":" in link.endpoint.far_address
+                self._fits(stream, link, ipv6, ("streams", name))
+        return made
+
+    def _fits(self, stream: StreamSection, link: Link, ipv6: bool, at: tomlfile.Path) -> None:
+        ports = len(link.flow_ports)
+        if stream.flows is not None and ports and stream.flows > ports:
+            self.add((*at, "flows"), str(stream.flows), f"at most the {ports} flow ports of link {link.name}")
+        least = smallest_frame(ipv6=ipv6, key=link.key_file is not None)
+        if stream.size is not None and stream.size < least:
+            self.add((*at, "size"), str(stream.size), f"at least {least} octets: a STAMP packet of link {link.name}")
+
+
+def _ceil(value: Decimal) -> int:
+    return int(value.to_integral_value(ROUND_CEILING))
+
+
+def _floor(value: Decimal) -> int:
+    return int(value.to_integral_value(ROUND_FLOOR))
+
+
+def _spans(ports: Sequence[int]) -> str:
+    """Ports as ranges: ``61000-61003, 61010``."""
+    spans: list[list[int]] = []
+    for port in sorted(ports):
+        if spans and port == spans[-1][1] + 1:
+            spans[-1][1] = port
+        else:
+            spans.append([port, port])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+
+
+def _documentation(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address stands for no host at all (RFC 5737, RFC 3849)."""
+    nets = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+    return any(address.version == net.version and address in net for net in map(ipaddress.ip_network, nets))
+
+
+def smallest_frame(*, ipv6: bool, key: bool) -> int:
+    """Octets with FCS of the smallest Ethernet frame that holds our test packet."""
+    payload = SMALLEST_PAYLOAD_WITH_KEY if key else SMALLEST_PAYLOAD
+    return payload + 8 + (40 if ipv6 else 20) + ETHERNET_OVERHEAD
+
+
+def geodesic_m(here: tuple[str, str] | None, there: tuple[str, str] | None) -> int | None:
+    """Shortest distance over the WGS 84 ellipsoid in m that the two positions leave possible, rounded down.
+
+    Each coordinate is known to half a unit of its last written digit; what that leaves open is taken off, because the
+    distance serves as a floor. None when either position is None.
+    """
+    if here is None or there is None:
+        return None
+    degrees = [float(each) for each in (*here, *there)]
+    distance = Decimal(Geodesic.WGS84.Inverse(*degrees)["s12"])  # type: ignore[no-untyped-call]
+    for each in (*here, *there):
+        distance -= METRES_PER_DEGREE * Decimal(1).scaleb(int(Decimal(each).as_tuple().exponent)) / 2
+    return max(0, _floor(distance))
+
+
+def shipped_policies() -> dict[str, bool]:
+    """Names of the shipped policies, each with whether it is a rehearsal."""
+    return {
+        path.stem: bool(tomllib.loads(path.read_text(encoding="utf-8")).get("rehearsal", False))
+        for path in sorted(POLICIES.glob("*.toml"))
+    }
+
+
+def parse(text: str, *, path: Path | None = None) -> Bench:
+    """The bench a TOML text describes. Raises BenchFileError with everything that is wrong."""
+    file = TomlFile(text)
+    reader = _Reader(file, path.parent if path is not None else Path())
+    bench = reader.bench(path)
+    if bench is None:
+        raise BenchFileError(str(path or "text"), sorted(set(reader.problems)))
+    return bench
+
+
+def _folders(roots: Sequence[Path]) -> list[Path]:
+    folders = [root / part for root in (*roots, Path()) for part in ("testplans/benches", "benches")]
+    return list(dict.fromkeys([*(each.resolve() for each in folders), SHIPPED]))
+
+
+def find(name: str | Path, *roots: Path) -> Path:
+    """The file of a bench: a path, or a name in testplans/benches or benches of the roots, then of this folder.
+
+    Raises BenchError with the known names and the nearest one.
+    """
+    text = str(name)
+    if isinstance(name, Path) or text.endswith(".toml") or "/" in text:
+        tried = [root / text for root in (*roots, Path())]
+        for each in tried:
+            if each.is_file():
+                return each.resolve()
+        raise BenchError("a bench file", f"no file {text}", "give its path, or a name: " + _listed(known(*roots)))
+    for folder in _folders(roots):
+        if (folder / f"{text}.toml").is_file():
+            return folder / f"{text}.toml"
+    names = known(*roots)
+    hint = nearest(text, names)
+    raise BenchError(
+        "a known bench",
+        f'no bench "{text}"' + (f", did you mean {hint}?" if hint else ""),
+        f"known: {_listed(names)}; `millicert bench new FILE` starts one",
+    )
+
+
+def known(*roots: Path) -> list[str]:
+    """Names of all benches that `find` would find."""
+    return sorted({each.stem for folder in _folders(roots) for each in folder.glob("*.toml")})
+
+
+def load(name: str | Path, *roots: Path) -> Bench:
+    """The bench of a name or path. Raises BenchError, with every error at once."""
+    path = find(name, *roots)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as why:
+        raise BenchError("a readable bench file", f"{path}: {why}", "save it as UTF-8 text") from why
+    return parse(text, path=path)

@@ -1,0 +1,304 @@
+"""The tables and keys that may stand in a bench file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+STAMP_PORT: Final = 862
+"""UDP port of STAMP and TWAMP reflectors (RFC 8762 4.1)."""
+FIRST_FLOW_PORT: Final = 61_000
+"""First source port unless stated: just above Linux' range for other programs' short-lived ports (32768-60999)."""
+FLOWS: Final = 16
+
+
+def _number(value: object) -> Decimal:
+    """An exact decimal from a TOML number or decimal text."""
+    if isinstance(value, str) and not re.fullmatch(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?", value):
+        raise ValueError("not a decimal number")
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise ValueError("not a number")  # noqa: TRY004  pydantic collects ValueErrors only
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise ValueError("not a decimal number") from None
+    if not number.is_finite() or abs(number) > Decimal(10) ** 20:
+        raise ValueError("not a finite number")
+    return number
+
+
+Number = Annotated[Decimal, BeforeValidator(_number)]
+Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="text on one line")]
+Port = Annotated[int, Field(ge=1, le=65535, description="UDP ports 1 to 65535")]
+Carrier = Literal["auto", "namespaces", "loopback"]
+Source = Literal["kernel", "chrony", "in-band", "simulated"]
+Kind = Literal["computing-centre", "access-point", "terminal"]
+Law = Literal["uniform", "exponential"]
+
+
+class Section(BaseModel):
+    """A table: no key but its own, no value of another type."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class BenchSection(Section):
+    """[bench]."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$", description="up to 40 of A-Z a-z 0-9 . _ -")
+    title: Text = ""
+    policy: Text = Field(description="the name of a policy")
+    operator: Text = ""
+
+
+class LabSection(Section):
+    """[lab]."""
+
+    name: Text = ""
+    address: Text = ""
+    location: Text = ""
+
+
+class CustomerSection(Section):
+    """[customer]."""
+
+    name: Text = ""
+    address: Text = ""
+
+
+class ItemSection(Section):
+    """[item]: what is certified."""
+
+    description: Text = ""
+    id: Text = ""
+    condition: Text = ""
+
+
+class AuthoriserSection(Section):
+    """[authoriser]: under whose name the report goes out."""
+
+    name: Text = ""
+    role: Text = ""
+
+
+class ClockSection(Section):
+    """clock = {…} of a site."""
+
+    sources: list[Source] = Field(default=[], description="a list of clock evidence sources")
+    shared: Text = ""
+
+
+class SiteSection(Section):
+    """[sites.NAME]."""
+
+    title: Text = ""
+    kind: Kind = Field(default="computing-centre", description="a kind of site")
+    size_class: Text = Field(default="unknown", alias="class")
+    position: list[Any] | None = Field(
+        default=None, description='WGS 84 latitude and longitude as decimal text: ["31.2304", "121.4737"], or leave out'
+    )
+    clock: ClockSection = ClockSection()
+
+
+class RouteSection(Section):
+    """route = {…} of a link: what the fibre records say."""
+
+    length_m: int = Field(ge=1, le=20_000_000, description="fibre length in whole metres")
+    group_index: Number = Field(ge=1, le=2, decimal_places=6, description='group index 1 to 2: "1.4682"')
+    u_ns: Number | None = Field(default=None, ge=0, le=10**9, description="standard uncertainty of the flight time, ns")
+    u_percent: Number | None = Field(default=None, ge=0, le=100, description="standard uncertainty, % of flight time")
+    origin: Text = Field(min_length=1, description="which record says so: route register, OTDR trace, with its date")
+
+
+class LinkSection(Section):
+    """[links.NAME]."""
+
+    near: str = Field(description="the name of a site")
+    far: str = Field(description="the name of a site")
+    far_address: str | None = Field(default=None, description="an IP address (a name could move between two runs)")
+    far_port: Port = STAMP_PORT
+    near_address: str | None = Field(default=None, description="an IP address of this host, or leave out")
+    interface: str | None = Field(
+        default=None, pattern=r"^[^\s/]{1,15}$", description="a network interface, up to 15 characters"
+    )
+    flow_ports: list[Port] | None = Field(default=None, min_length=1, max_length=1024, description="1 to 1024 ports")
+    flows: int | None = Field(default=None, ge=1, le=1024, description="1 to 1024 flows")
+    first_port: Port | None = Field(default=None, description="UDP ports 1 to 65535")
+    ssid: int = Field(default=0, ge=0, le=65535, description="STAMP session id 0 to 65535")
+    key_file: Text | None = None
+    oxcs: list[Text] = Field(default=[], description="names of the cross-connects on the path")
+    route: RouteSection | None = None
+    far_clock_trusted: bool = Field(default=False, description="true or false")
+    far_turnaround_qualified: Text = ""
+    turnaround_cap_us: int = Field(default=0, ge=0, le=10**6, description="0 to 1000000 us")
+    sync_over_link: bool = Field(default=False, description="true or false")
+
+
+class StreamSection(Section):
+    """[streams.optical] or [streams.service]: what this bench does otherwise than the plan."""
+
+    rate_pps: int | None = Field(default=None, ge=1, le=10_000_000, description="1 to 10000000 packets a second")
+    duration_s: Number | None = Field(default=None, gt=0, le=31 * 86_400, description="above 0 to 2678400 seconds")
+    size: int | None = Field(default=None, ge=64, le=9018, description="Ethernet frame octets with FCS, 64 to 9018")
+    dscp: int | None = Field(default=None, ge=0, le=63, description="DSCP 0 to 63")
+    schedule: Literal["periodic", "exponential"] | None = Field(default=None, description="a schedule")
+    flows: int | None = Field(default=None, ge=1, le=1024, description="1 to 1024 flows")
+    t_max_ms: Number | None = Field(default=None, gt=0, le=255_000, description="above 0 to 255000 ms")
+
+
+class StreamsSection(Section):
+    """[streams]."""
+
+    optical: StreamSection = StreamSection()
+    service: StreamSection = StreamSection()
+
+
+class JitterSection(Section):
+    """jitter = {…}."""
+
+    law: Law = Field(description="a law of jitter")
+    ns: int = Field(ge=0, le=10**9, description="width (uniform) or mean (exponential) in ns, 0 to 1000000000")
+    keep_order: bool = Field(default=True, description="true or false")
+
+
+class ChanceSection(Section):
+    """duplicate = {…}: a share of packets."""
+
+    p: Number = Field(ge=0, le=1, decimal_places=6, description="a probability 0 to 1 with at most 6 decimals")
+
+
+class LossSection(ChanceSection):
+    """loss = {…}."""
+
+    burst: int = Field(default=1, ge=1, le=10_000, description="mean packets lost in a row, 1 to 10000")
+
+
+class ReorderSection(ChanceSection):
+    """reorder = {…}."""
+
+    ns: int = Field(ge=1, le=10**9, description="how much later in ns, 1 to 1000000000")
+
+
+class ChangeSection(Section):
+    """One entry of changes."""
+
+    at_s: Number = Field(ge=0, le=31 * 86_400, description="seconds from the plant's start")
+    ns: int | None = Field(default=None, ge=0, le=4 * 10**9, description="new delay in ns")
+    km: Number | None = Field(default=None, ge=0, le=20_000, description="new length in km")
+    cut: bool = Field(default=False, description="true or false")
+
+
+class Impairments(Section):
+    """What happens to packets beside the delay; a fibre's own keys come before the link's."""
+
+    jitter: JitterSection | None = None
+    loss: LossSection | None = None
+    duplicate: ChanceSection | None = None
+    reorder: ReorderSection | None = None
+    changes: list[ChangeSection] | None = Field(
+        default=None, max_length=16, description="up to 16 of {at_s, ns | km | cut}"
+    )
+
+
+class FibreSection(Impairments):
+    """forward = {…}, backward = {…}: one way through the plant."""
+
+    km: Number | None = Field(default=None, ge=0, le=20_000, description="fibre length in km, 0 to 20000")
+    ns: int | None = Field(default=None, ge=0, le=4 * 10**9, description="delay in ns, 0 to 4000000000")
+    group_index: Number = Field(
+        default=Decimal("1.4682"), ge=1, le=2, decimal_places=6, description='group index 1 to 2: "1.4682"'
+    )
+
+
+class PlantRouteSection(Section):
+    """One entry of routes."""
+
+    ports: list[Port] = Field(min_length=1, description="flow ports of the link")
+    forward: FibreSection
+    backward: FibreSection | None = None
+
+
+class PlantSection(Impairments):
+    """[simulation.links.NAME]."""
+
+    forward: FibreSection
+    backward: FibreSection | None = None
+    routes: list[PlantRouteSection] = Field(
+        default=[], max_length=15, description="up to 15 of {ports, forward, backward}"
+    )
+    ipv6: bool = Field(default=False, description="true or false")
+
+
+class SimulatedClockSection(Section):
+    """[simulation.clocks.SITE]: the true error, then the claims."""
+
+    offset_ns: int = Field(default=0, ge=-(10**18), le=10**18, description="whole ns")
+    skew_ppb: int = Field(default=0, ge=-(10**8), le=10**8, description="whole ppb")
+    step_ns: int = Field(default=0, ge=-(10**18), le=10**18, description="whole ns")
+    step_at_s: Number = Field(default=Decimal(0), ge=0, le=31 * 86_400, description="seconds from the plant's start")
+    claimed_bound_ns: int | None = Field(default=None, ge=0, le=10**18, description="whole ns")
+    claimed_synchronised: bool | None = Field(default=None, description="true, false, or leave out for unknown")
+    claimed_skew_ppb: int | None = Field(default=None, ge=0, le=10**8, description="whole ppb")
+
+
+class SimulationSection(Section):
+    """[simulation]."""
+
+    carrier: Carrier = Field(default="auto", description="a carrier")
+    seed: int = Field(default=1, ge=0, le=2**63 - 1, description="a whole number from 0")
+    links: dict[str, Any] = Field(default={}, description="tables [simulation.links.NAME]")
+    clocks: dict[str, Any] = Field(default={}, description="tables [simulation.clocks.NAME]")
+
+
+SECTIONS: Final[dict[str, type[Section]]] = {
+    "bench": BenchSection,
+    "lab": LabSection,
+    "customer": CustomerSection,
+    "item": ItemSection,
+    "authoriser": AuthoriserSection,
+    "streams": StreamsSection,
+    "simulation": SimulationSection,
+}
+TABLES: Final = (*SECTIONS, "sites", "links")
+
+
+def _members(annotation: object) -> Iterator[object]:
+    """The types an annotation allows, without Optional, Annotated and Union."""
+    if get_origin(annotation) is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif get_origin(annotation) in {Union, UnionType}:
+        for each in get_args(annotation):
+            yield from _members(each)
+    elif annotation is not NoneType:
+        yield annotation
+
+
+def field_at(model: type[Section], path: Sequence[str | int]) -> tuple[type[Section], FieldInfo | None]:
+    """The model that holds the last key of ``path``, and that key's field if it has one."""
+    here: object = model
+    holder, info = model, None
+    for key in path:
+        if isinstance(key, int):
+            here = next((get_args(each)[0] for each in _members(here) if get_origin(each) is list), here)
+            here = next(_members(here))
+            continue
+        found = next((each for each in _members(here) if isinstance(each, type) and issubclass(each, Section)), None)
+        if found is None:
+            break
+        holder = found
+        info = {f.alias or name: f for name, f in found.model_fields.items()}.get(key)
+        if info is None:
+            break
+        here = info.annotation
+    return holder, info
+
+
+def keys(model: type[Section]) -> list[str]:
+    """The keys that may stand in a section."""
+    return [info.alias or name for name, info in model.model_fields.items()]
