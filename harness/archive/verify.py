@@ -1,0 +1,276 @@
+"""Verification: every check that a run folder is what was measured and judges to what it says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from harness.archive import bag
+from harness.archive.canonical import JSON, canonical, difference, parse_object, plain, sha256
+from harness.archive.disk import make_directory, read_file, write_file
+from harness.archive.folder import (
+    CALIBRATIONS,
+    ENVIRONMENT,
+    JOURNAL,
+    POLICY,
+    RESULT,
+    Judge,
+    certify,
+    file_name,
+    measurements,
+    policy_id,
+    provenance,
+)
+from harness.archive.ledger import COMMITTED, RESUMED, Ledger, ledger
+from harness.archive.measurements import CALIBRATION, MEASUREMENT, load_calibration, load_measurement
+from harness.errors import ArchiveError
+from harness.journal import Reading, read
+from harness.provenance import software
+
+State = Literal["ok", "failed", "not-checked", "note"]
+
+ORIGINAL: Final = "data/original.json"
+"""In a folder judged again: which run, the SHA-256 of its manifest, why and when."""
+
+_ORIGINAL_SCHEMA: Final = "millicert-judged-again/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One row of the verification table."""
+
+    name: str
+    state: State
+    """"failed" makes the folder unfit; "note" is for the reader to weigh."""
+    detail: str
+
+
+def sound(checks: list[Check]) -> bool:
+    """Whether every check is ok or a note: one that could not be made is not passed."""
+    return all(check.state in ("ok", "note") for check in checks)
+
+
+def verify(path: Path, judge: Judge = certify, here: Callable[[], Mapping[str, object]] = software) -> list[Check]:
+    """Check the sealed folder at ``path``, a run or one judged again; never raises for what it finds there.
+
+    ``judge`` recomputes result.json; ``here`` states the software that verifies.
+    """
+    if not path.is_dir():
+        return [Check("bag", "failed", f"{path} is not a folder")]
+    if (path / ORIGINAL).exists():
+        return list(_judged_again(path, judge, here))
+    return list(_run(path, judge, here))
+
+
+def _outcome(name: str, problems: list[str], fine: str) -> Check:
+    return Check(name, "failed" if problems else "ok", "; ".join(problems) or fine)
+
+
+def _bag(path: Path) -> Check:
+    try:
+        problems = bag.problems(path)
+        return _outcome("bag", problems, "" if problems else f"{len(bag.payload(path))} files, none altered or extra")
+    except ArchiveError as error:
+        return Check("bag", "failed", str(error))
+
+
+def _run(path: Path, judge: Judge, here: Callable[[], Mapping[str, object]]) -> Iterator[Check]:
+    yield _bag(path)
+    try:
+        reading = read(path / JOURNAL)
+        book = ledger(reading.entries)
+    except ArchiveError as error:
+        yield Check("journal", "failed", str(error))
+        for name in ("plan", "records", "calibration", "result", "software"):
+            yield Check(name, "not-checked", "the journal cannot be read")
+        return
+    yield _outcome("journal", _journal(reading, book, path), f"{len(reading.entries)} lines, chain whole")
+    yield _outcome("plan", _altered(path, book.committed), "as committed before the first measurement")
+    yield _outcome("records", _records(path, book), f"{sum(book.rows.values())} rows in {len(book.hashes)} files")
+    yield _calibrations(path, book)
+    yield _result(path, path, book, judge, {})
+    yield _software(path, here)
+
+
+def _journal(reading: Reading, book: Ledger, path: Path) -> list[str]:
+    problems = []
+    if reading.torn:
+        problems.append(f"{JOURNAL} ends in {len(reading.torn)} octets of a torn line")
+    if not book.sealed:
+        problems.append(f"{JOURNAL} does not end with the line that seals it")
+    if book.run != path.name:
+        problems.append(f"{JOURNAL} is of run {book.run}, the folder's name is {path.name}")
+    for before, after in zip(reading.entries, reading.entries[1:], strict=False):
+        if after.kind not in (COMMITTED, RESUMED) and after.monotonic_ns < before.monotonic_ns:
+            problems.append(f"{JOURNAL} line {after.n} is older than line {before.n}")
+    return problems
+
+
+def _altered(path: Path, hashes: Mapping[str, str]) -> list[str]:
+    problems = []
+    for name, digest in hashes.items():
+        if not (path / name).is_file():
+            problems.append(f"{name} missing, though journaled")
+        elif bag.file_sha256(path / name) != digest:
+            problems.append(f"{name} differs from what was journaled")
+    return problems
+
+
+def _records(path: Path, book: Ledger) -> list[str]:
+    try:
+        names = bag.payload(path)
+    except ArchiveError as error:
+        return [str(error)]
+    problems = _altered(path, book.hashes)
+    problems += [f"{name} was begun and not finished" for name in book.open]
+    problems += [
+        f"{name} was never journaled"
+        for name in names
+        if name not in book.hashes and name != JOURNAL and not name.startswith("data/attempts/")
+    ]
+    return problems
+
+
+def _calibrations(path: Path, book: Ledger) -> Check:
+    """Each calibration that a measurement subtracts stands in the bag with the same numbers and its raw samples."""
+    problems, used = [], 0
+    prefix = f"{CALIBRATIONS}/"
+    try:
+        stored = {
+            name: load_calibration(path / "data" / name)
+            for name in book.finished
+            if name.startswith(prefix) and (path / "data" / name / CALIBRATION).exists()
+        }
+        for name in book.finished:
+            if name.startswith(prefix):
+                continue
+            stated = parse_object(read_file(path / "data" / name / MEASUREMENT), f"{name}/{MEASUREMENT}")["calibration"]
+            if stated is None:
+                continue
+            used += 1
+            if stated not in [plain(calibration) for calibration in stored.values()]:
+                problems.append(f"{name} subtracts a calibration that is not under data/{CALIBRATIONS}")
+        for name in stored:
+            load_measurement(path / "data" / name)
+    except (ArchiveError, KeyError) as error:
+        return Check("calibration", "failed", str(error))
+    return _outcome("calibration", problems, f"{used} measurements are calibrated, by {len(stored)} kept here")
+
+
+def _result(at: Path, run: Path, book: Ledger, judge: Judge, more: Mapping[str, JSON]) -> Check:
+    """result.json of ``at`` against what the records of ``run`` give under the policy of ``at``."""
+    try:
+        policy = read_file(at / POLICY).decode()
+        found = dict(judge(measurements(run, book), policy, {**provenance(run, book), **more}))
+        recomputed = canonical(found)
+        stated = read_file(at / RESULT)
+        if stated == recomputed:
+            return Check("result", "ok", f"recomputed from the raw samples, all {len(stated)} octets the same")
+        where = difference(parse_object(stated, RESULT), parse_object(recomputed, "the recomputed result"))
+    except Exception as error:  # whatever the judge stumbles over, the other checks must be seen
+        return Check("result", "failed", f"{RESULT} cannot be recomputed: {type(error).__name__}: {error}")
+    return Check("result", "failed", f"{RESULT} differs from what the raw samples give, first at {where}")
+
+
+def _software(path: Path, here: Callable[[], Mapping[str, object]]) -> Check:
+    """Another version may verify; the reader is told, for a differing result may come from it."""
+    try:
+        archived = parse_object(read_file(path / ENVIRONMENT), ENVIRONMENT).get("software")
+        if archived is None:
+            return Check("software", "note", "the run does not say which software made it")
+        where = difference(archived, plain(dict(here())))
+    except (ArchiveError, metadata.PackageNotFoundError) as error:
+        return Check("software", "note", f"cannot be compared: {error}")
+    if where:
+        return Check("software", "note", f"another than the run's, first at {where.replace('recomputed', 'here')}")
+    return Check("software", "ok", "the same as the run's")
+
+
+def judge_again(
+    path: Path,
+    policy_text: str,
+    *,
+    reason: str = "",
+    judge: Judge = certify,
+    here: Callable[[], Mapping[str, object]] = software,
+    utc_ns: int | None = None,
+) -> tuple[Path, dict[str, Any]]:
+    """Judge the sealed run at ``path`` by another policy, into a folder of its own beside it.
+
+    That folder, ``<run>.judged-<policy id>-<k>``, is a bag with policy.toml, result.json, environment.json and
+    original.json, which names the run and its manifest's hash; `verify` checks it together with the run. The run
+    is not touched. Raises ArchiveError when the run is not sealed or was altered. ``utc_ns`` is the time of judging,
+    now when not given. Returns the new folder and the result.
+    """
+    if problems := bag.problems(path):
+        raise ArchiveError(f"a sound sealed run at {path}", "; ".join(problems), "restore it from a copy")
+    if (path / ORIGINAL).exists():
+        raise ArchiveError(f"a run at {path}", "a folder judged again", "judge the run it names")
+    path = path.resolve()
+    at = time.time_ns() if utc_ns is None else utc_ns
+    original: dict[str, JSON] = {
+        "schema": _ORIGINAL_SCHEMA,
+        "run": path.name,
+        "manifest_sha256": bag.file_sha256(path / bag.MANIFEST),
+        "reason": reason,
+        "judged_utc_ns": plain(at),
+    }
+    environment = canonical({"software": plain(dict(here()))})
+    book = ledger(read(path / JOURNAL).entries)
+    told = {**provenance(path, book), **_told(original, policy_text)}
+    result = dict(judge(measurements(path, book), policy_text, told))
+    stem = f"{path.name}.judged-{policy_id(policy_text)}"
+    k = 1
+    while True:
+        target = path.with_name(f"{stem}-{k}")
+        try:
+            make_directory(target, fresh=True)
+            break
+        except FileExistsError:
+            k += 1
+    make_directory(target / "data")
+    write_file(target / ORIGINAL, canonical(original))
+    write_file(target / POLICY, policy_text.encode())
+    write_file(target / ENVIRONMENT, environment)
+    write_file(target / RESULT, canonical(result))
+    bag.seal(target, target.name, datetime.fromtimestamp(at // 1_000_000_000, UTC).date().isoformat())
+    return target, result
+
+
+def _told(original: Mapping[str, JSON], policy_text: str) -> dict[str, JSON]:
+    """What the judge is told on top of the run's provenance, so that the new result cannot pass for the first."""
+    return {"policy_sha256": sha256(policy_text.encode()), "judged_again": dict(original)}
+
+
+def _reference(path: Path) -> tuple[dict[str, JSON], str]:
+    """original.json and the name of the run in it."""
+    original = parse_object(read_file(path / ORIGINAL), ORIGINAL)
+    name = original.get("run")
+    if original.get("schema") != _ORIGINAL_SCHEMA or not isinstance(name, str):
+        raise ArchiveError(f"a reference to a run in {ORIGINAL}", repr(name), "restore that file from a copy")
+    return original, file_name(name)
+
+
+def _judged_again(path: Path, judge: Judge, here: Callable[[], Mapping[str, object]]) -> Iterator[Check]:
+    yield _bag(path)
+    try:
+        original, name = _reference(path)
+        run = path.resolve().with_name(name)
+        if not run.is_dir():
+            yield Check("original", "not-checked", f"{run} is not there: put the run beside this folder")
+            yield Check("result", "not-checked", "recomputing it needs the run's raw samples")
+            return
+        problems = [f"{name}: {problem}" for problem in bag.problems(run)]
+        if not problems and bag.file_sha256(run / bag.MANIFEST) != original.get("manifest_sha256"):
+            problems = [f"{name} is not the run this folder refers to: its {bag.MANIFEST} has another hash"]
+        yield _outcome("original", problems, f"{name} is unaltered")
+        policy_text = read_file(path / POLICY).decode()
+        yield _result(path, run, ledger(read(run / JOURNAL).entries), judge, _told(original, policy_text))
+    except (ArchiveError, UnicodeDecodeError) as error:
+        yield Check("original", "failed", str(error))
+    yield _software(path, here)
