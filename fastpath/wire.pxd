@@ -82,22 +82,29 @@ cdef enum Fact:
 
 cdef int64_t MISSING_NS        # INT64_MIN
 
-# Writes sequence number, T1, Error Estimate, Direct Measurement counter, then the HMACs, into a packet from make_packet().
+# Writes sequence number, T1, Error Estimate (its Z follows the layout), Direct Measurement counter, then the HMACs,
+# into a copy of Session.packet.
 cdef void patch_sender(uint8_t *packet, const Layout *layout, uint32_t seq, int64_t t1, uint16_t error_estimate,
                        uint32_t s_txc) noexcept nogil
-# Reads a reply. `near` (ns TAI) resolves the era of 32-bit seconds. Returns a Cause.
+# Reads a reply. `near` (ns TAI) resolves the era of 32-bit seconds. Returns a Cause. A stamp that is no time (all zero,
+# or 10^9 ns and more) is MISSING_NS.
 cdef int parse_reply(const uint8_t *packet, int length, const Layout *layout, int64_t near, Reply *out) noexcept nogil
-# Turns a request into the reply in `out` (capacity >= length); layout gives key and mode only.
-# Symmetric size; TLVs answered per RFC 8972 (U, M, I flags). The requested CoS DSCP1 comes back in *dscp_request (-1: none).
-# Returns a Cause. A request shorter than the base (TWAMP-light) is answered with the base size: *out_length says.
+# Turns a request into the reply in `out`, which must not overlap it and has room for max(length, base size); layout
+# gives key, mode and stamp format only. Symmetric size; TLVs answered per RFC 8972 (U, M, I flags). Stamps are PTP only
+# where the request's are and the layout allows; Z of the Error Estimate is set to match. Returns a Cause: CAUSE_OK, or
+# why there is no reply. A request shorter than the base (TWAMP-light) is answered with the base size: *out_length says.
 cdef int reflect(const uint8_t *packet, int length, const Layout *layout, const ReflectorState *state, uint8_t *out,
                  int *out_length) noexcept nogil
-# What the reflector must know of a request before it answers: verified, nothing written. Returns a Cause.
+# What the reflector must know of a request before it answers: verified, nothing written. Returns a Cause. DSCP1 of a
+# Class of Service TLV comes in *dscp_request (-1: none). TLVs that fail their HMAC are not used, yet the cause is
+# CAUSE_OK: such a request is answered, with I set on every TLV.
 cdef int inspect_request(const uint8_t *packet, int length, const Layout *layout, uint32_t *seq, uint16_t *ssid,
                          int *dscp_request, uint32_t *s_txc) noexcept nogil
-# Error Estimate for a bound in ns, rounded up; synchronised sets S, ptp sets Z. A bound < 0 is unknown: the largest value, S = 0.
+# Error Estimate for a bound in ns, rounded up; synchronised sets S, ptp sets Z. A bound < 0 is unknown: the largest
+# value, S = 0.
 cdef uint16_t encode_error_estimate(int64_t bound_ns, int synchronised, int ptp) noexcept nogil
-cdef int64_t decode_error_estimate(uint16_t value) noexcept nogil   # ns, rounded up; -1 when the multiplier is 0
+# ns, rounded up; -1 when the multiplier is 0, INT64_MAX for that and more.
+cdef int64_t decode_error_estimate(uint16_t value) noexcept nogil
 
 cdef class Session:
     cdef Layout layout

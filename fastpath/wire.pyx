@@ -799,10 +799,11 @@ cdef class Session:
             raise WireError(CAUSES[cause])
         return seq, ssid, None if dscp < 0 else dscp, s_txc
 
-    def reflect(self, const uint8_t[::1] packet not None, *, t2, t3, uint16_t error_estimate, uint32_t seq=0, int ttl=255,
-                int dscp_in=0, int ecn_in=0, bint dscp_refused=False, int sync_in=0, int method_in=0, int sync_out=0,
-                int method_out=0, uint32_t r_rxc=0, uint32_t r_txc=0, bint stateful=True, uint32_t follow_up_seq=0,
-                follow_up_t3=None, int follow_up_method=0, uint16_t facts=0, uint32_t clock_id=0, uint32_t nonce=0):
+    def reflect(self, const uint8_t[::1] packet not None, *, t2, t3, uint16_t error_estimate, uint32_t seq=0,
+                int ttl=255, int dscp_in=0, int ecn_in=0, bint dscp_refused=False, int sync_in=0, int method_in=0,
+                int sync_out=0, int method_out=0, uint32_t r_rxc=0, uint32_t r_txc=0, bint stateful=True,
+                uint32_t follow_up_seq=0, follow_up_t3=None, int follow_up_method=0, uint16_t facts=0,
+                uint32_t clock_id=0, uint32_t nonce=0):
         """The reply to a request, or WireError; times in ns TAI, None where there is no stamp."""
         cdef ReflectorState state
         cdef uint8_t nothing = 0
@@ -858,7 +859,7 @@ def to_ntp(int64_t tai_ns, int tai_utc):
 
 
 def from_ntp(uint64_t stamp, int64_t near, int tai_utc):
-    """A 64-bit NTP stamp as ns TAI, in the era nearest to ``near`` (ns TAI); every ns survives the way there and back."""
+    """A 64-bit NTP stamp as ns TAI, in the era nearest to ``near`` (ns TAI); every ns survives there and back."""
     return ns_from_ntp(stamp, near, tai_utc)
 
 
@@ -873,9 +874,10 @@ def from_ptp(uint64_t stamp, int64_t near):
 
 
 def _encode_error_estimate(bound_ns, bint synchronised, bint ptp):
-    """16-bit Error Estimate (RFC 4656 4.1.2) for a bound in ns, rounded up; None: unknown, the largest value with S = 0.
+    """16-bit Error Estimate (RFC 4656 4.1.2) for a bound in ns, rounded up.
 
-    ``synchronised`` sets S, ``ptp`` sets Z. ValueError when the bound is negative.
+    None is unknown: the largest value, with S = 0. ``synchronised`` sets S, ``ptp`` sets Z. ValueError when the bound
+    is negative.
     """
     if bound_ns is not None and bound_ns < 0:
         raise ValueError(f"an error bound is not negative: {bound_ns} ns")

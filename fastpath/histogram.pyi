@@ -1,0 +1,23 @@
+"""Histogram: the distribution of delays in fixed memory, its percentiles rounded up."""
+
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+@final
+class Histogram:
+    """Counts of int64 ns."""
+
+    negative: int
+    missing: int
+    @property
+    def count(self) -> int: ...
+    @property
+    def minimum(self) -> int | None: ...
+    @property
+    def maximum(self) -> int | None: ...
+    def clear(self) -> None: ...
+    def record(self, values: npt.NDArray[np.int64]) -> None: ...
+    def merge(self, other: Histogram) -> None: ...
+    def percentile(self, num: int, den: int) -> int | None: ...
