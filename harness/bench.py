@@ -44,9 +44,27 @@ from harness.errors import BenchError
 from harness.link import Endpoint, Link, Route, Site
 from harness.simulation.clocks import SiteClock
 from harness.simulation.plant import Change, FibrePath, Jitter, LinkPlant, Loss
+from harness.starter import starter
 from harness.stream import ETHERNET_OVERHEAD
 from harness.tomlfile import Problem, TomlFile, nearest, shown
 from harness.units import flight_time
+
+__all__ = [
+    "Bench",
+    "BenchFileError",
+    "Lab",
+    "SimulatedClock",
+    "Simulation",
+    "check",
+    "find",
+    "geodesic_m",
+    "known",
+    "load",
+    "parse",
+    "shipped_policies",
+    "smallest_frame",
+    "starter",
+]
 
 # UDP payload octets of our smallest test packet: base (RFC 8762 4.2), then Timestamp Information 4+4, Class of
 # Service 4+4, Direct Measurement 4+12, Follow-Up Telemetry 4+16 (RFC 8972 4), Facts 4+12; HMAC TLV 4+16 with a key.
@@ -192,6 +210,12 @@ class _Reader:
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
         self.problems.append(Problem(self.file.line(path), key, found, allowed, hint))
 
+    def missing(self, path: tomlfile.Path, allowed: str) -> None:
+        """Note a key that is not there, unless it is and something was said of it already."""
+        key = ".".join(str(part) for part in path)
+        if not any(problem.key == key or problem.key.startswith(f"{key}[") for problem in self.problems):
+            self.add(path, "nothing", allowed)
+
     def table(self, data: Mapping[str, Any], path: tomlfile.Path) -> Mapping[str, Any]:
         """The table at ``path``, empty when missing; anything else there is a problem."""
         value = data.get(str(path[-1]), {})
@@ -208,15 +232,23 @@ class _Reader:
         return {name: value for name, value in table.items() if NAME.fullmatch(name)}
 
     def section(self, model: type[Model], data: object, path: tomlfile.Path) -> Model | None:
-        """One table as its model, or None after noting all that is wrong in it."""
+        """One table as its model after noting all that is wrong in it.
+
+        Keys that are wrong count as left out, so that the rest is looked at too; None when it cannot do without them.
+        """
         if not isinstance(data, dict):
             self.add(path, shown(data), "a table")
             return None
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            for each in error.errors(include_url=False):
-                self._explain(model, each, path)
+            faults = error.errors(include_url=False)
+        for each in faults:
+            self._explain(model, each, path)
+        wrong = {each["loc"][0] for each in faults}
+        try:
+            return model.model_validate({key: value for key, value in data.items() if key not in wrong})
+        except ValidationError:
             return None
 
     def _explain(self, model: type[Section], error: ErrorDetails, path: tomlfile.Path) -> None:
@@ -248,15 +280,6 @@ class _Reader:
             return True
         self.add(path, shown(name), _listed(names), nearest(name, names))
         return False
-
-    def position(self, value: list[Any] | None, path: tomlfile.Path) -> tuple[str, str] | None:
-        if value is None:
-            return None
-        texts = [each for each in value if isinstance(each, str) and re.fullmatch(r"-?\d{1,3}(\.\d{1,12})?", each)]
-        if len(value) == 2 and len(texts) == 2 and abs(Decimal(texts[0])) <= 90 and abs(Decimal(texts[1])) <= 180:
-            return texts[0], texts[1]
-        self.add(path, shown(value), str(SiteSection.model_fields["position"].description))
-        return None
 
     def address(self, value: str | None, path: tomlfile.Path) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         if value is None:
@@ -420,8 +443,9 @@ class _Reader:
             if data.get(kind, {}) == {}:
                 self.add((kind,), f"no {kind}", wanted)
         clocks = self._clocks(parts["simulation"], list(sites_data)) if parts["simulation"] else {}
-        if parts.get("bench") is not None:
-            self._policy(parts["bench"].policy, simulated)
+        bench_data = data.get("bench")
+        if isinstance(bench_data, dict) and isinstance(bench_data.get("policy"), str):
+            self._policy(bench_data["policy"], simulated)
 
         sites = self._sites(sites_data, clocks)
         links = self._links(links_data, sites, list(sites_data), simulated)
@@ -486,7 +510,7 @@ class _Reader:
                     section.clock.shared,
                     injected=name in clocks and clocks[name].error.injected,
                 ),
-                position=self.position(section.position, ("sites", name, "position")),
+                position=(section.position[0], section.position[1]) if section.position else None,
             )
         return made
 
@@ -509,15 +533,13 @@ class _Reader:
                     if getattr(section, key) is not None:
                         self.add((*at, key), "an address on a simulated bench", "none: the simulated metro gives it")
             elif section.far_address is None:
-                self.add((*at, "far_address"), "nothing", "the far end's IP address, or a [simulation] table")
+                self.missing((*at, "far_address"), "the far end's IP address, or a [simulation] table")
             if far is not None and near is not None and far.version != near.version:
                 self.add((*at, "near_address"), f"IPv{near.version} to IPv{far.version}", "both IPv4 or both IPv6")
             if far is not None and not simulated and _documentation(far):
                 self.notes.append(f"link {name}: {far} is an address for documents; put the far end's")
             if section.far_turnaround_qualified and not section.turnaround_cap_us:
-                self.add(
-                    (*at, "turnaround_cap_us"), "nothing", "the largest turnaround that may be subtracted, us above 0"
-                )
+                self.missing((*at, "turnaround_cap_us"), "the largest turnaround that may be subtracted, us above 0")
             ports = self.ports(section, at)
             route = self.route(section.route, (*at, "route"))
             key_file = self.key_file(section.key_file, (*at, "key_file"))
@@ -748,3 +770,25 @@ def load(name: str | Path, *roots: Path) -> Bench:
     except (OSError, UnicodeDecodeError) as why:
         raise BenchError("a readable bench file", f"{path}: {why}", "save it as UTF-8 text") from why
     return parse(text, path=path)
+
+
+def check(name: str | Path, *roots: Path) -> tuple[list[str], int]:
+    """What `millicert bench check` prints, and its exit code: 0, or 4 when the bench cannot be used."""
+    try:
+        bench = load(name, *roots)
+    except BenchError as why:
+        return str(why).split("\n"), 4
+    mode = "SIMULATED, certifies nothing" if bench.simulated else "real"
+    lines = [f"bench {bench.name}: {bench.title} ({mode}), policy {bench.policy}", f"  {bench.path}"]
+    for site in bench.sites:
+        evidence = ", ".join(site.clock.sources) or "no clock evidence: only clock-free verdicts"
+        lines.append(f"  site {site.name}: {site.title}, {site.kind}, class {site.size_class}; {evidence}")
+    for link in bench.links:
+        far = f" to {link.endpoint.far_address} port {link.endpoint.far_port}" if link.endpoint.far_address else ""
+        line = f"  link {link.name}: {link.near.name} → {link.far.name}{far}, ports {_spans(link.flow_ports)}"
+        if link.geodesic_floor is not None:
+            line += f"; geodesic {link.geodesic_m} m, floor {link.geodesic_floor // 1000} ns"
+        if link.route is not None:
+            line += f"; route {link.route.length_m} m, floor {link.route.flight // 1000} ns"
+        lines.append(line)
+    return [*lines, *(f"  note: {note}" for note in bench.notes)], 0

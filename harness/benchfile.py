@@ -33,6 +33,19 @@ def _number(value: object) -> Decimal:
     return number
 
 
+def _position(value: object) -> object:
+    """Latitude and longitude, both as decimal text: their last digit says how well they are known."""
+    if not (isinstance(value, list) and len(value) == 2):
+        raise ValueError("not two coordinates")
+    for text, limit in zip(value, (90, 180), strict=True):
+        if not (isinstance(text, str) and re.fullmatch(r"-?[0-9]{1,3}(\.[0-9]{1,12})?", text)):
+            raise ValueError("not decimal text")
+        if abs(Decimal(text)) > limit:
+            raise ValueError("not on Earth")
+    return value
+
+
+Position = Annotated[list[str], BeforeValidator(_position)]
 Number = Annotated[Decimal, BeforeValidator(_number)]
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="text on one line")]
 Port = Annotated[int, Field(ge=1, le=65535, description="UDP ports 1 to 65535")]
@@ -100,7 +113,7 @@ class SiteSection(Section):
     title: Text = ""
     kind: Kind = Field(default="computing-centre", description="a kind of site")
     size_class: Text = Field(default="unknown", alias="class")
-    position: list[Any] | None = Field(
+    position: Position | None = Field(
         default=None, description='WGS 84 latitude and longitude as decimal text: ["31.2304", "121.4737"], or leave out'
     )
     clock: ClockSection = ClockSection()
