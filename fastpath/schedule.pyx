@@ -8,6 +8,8 @@
 """Send schedules as offsets in ns from the start of a stream."""
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from string import hexdigits
+
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -54,9 +56,9 @@ def deviates(int64_t n, str seed_hex not None):
     cdef uint64_t[::1] out
     if n < 0:
         raise ValueError(f"cannot schedule {n} packets")
-    seed = bytes.fromhex(seed_hex) if seed_hex.isalnum() else b""
-    if len(seed) != 16:
+    if len(seed_hex) != 32 or set(seed_hex) - set(hexdigits):
         raise ValueError(f"an exponential schedule needs a seed of 32 hex digits, not {seed_hex!r}")
+    seed = bytes.fromhex(seed_hex)
     encrypt = Cipher(algorithms.AES(seed), modes.ECB()).encryptor().update  # noqa: S305: RFC 4656 5 prescribes it
     result = np.empty(n, np.uint64)
     out = result

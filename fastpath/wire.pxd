@@ -109,4 +109,5 @@ cdef int64_t decode_error_estimate(uint16_t value) noexcept nogil
 cdef class Session:
     cdef Layout layout
     cdef readonly bytearray packet     # the template; copy it, then patch_sender() the copy
+    cdef object pin                    # a view of the template: nobody can resize it under a sender
     cdef readonly int smallest         # octets that the base packet and the TLVs other than Extra Padding need

@@ -745,6 +745,7 @@ cdef class Session:
             rest -= TLV_HEADER
             add_tlv(packet, EXTRA_PADDING, random.Random(seed).randbytes(rest) if padding == "random" else bytes(rest))
         self.packet = packet
+        self.pin = memoryview(packet)
 
     @property
     def size(self):
