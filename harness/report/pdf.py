@@ -1,0 +1,152 @@
+"""The test report as PDF/A-3a with result.json inside, by the Typst compiler that its Python package carries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import typst
+from matplotlib.ft2font import FT2Font
+
+from harness.errors import HarnessError
+from harness.report.quantity import delay, integer, limit
+from harness.report.sheet import sheet
+
+FONTS: Final = Path(__file__).parent / "fonts"
+STANDARDS: Final = ("a-3a", "ua-1")
+"""Archivable with an attachment (ISO 19005-3, GB/T 23286.3), readable by those who cannot see (ISO 14289-1)."""
+
+SYSTEM_FONTS: Final = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".local/share/fonts")
+"""Where a font for characters outside our subset is looked for."""
+
+
+class ReportError(HarnessError):
+    """A report cannot be set: a character without a font, or a template that Typst refuses."""
+
+
+@cache
+def _cover(path: Path) -> frozenset[int]:
+    """Code points that a font file (of a collection its first face) has a glyph for."""
+    return frozenset(FT2Font(str(path)).get_charmap())
+
+
+def uncovered(text: str) -> str:
+    """The distinct characters of ``text``, sorted, that the shipped fonts have no glyph for; "" when all have one."""
+    shipped = _cover(FONTS / "NotoSansCJKsc-Regular.otf") & _cover(FONTS / "NotoSansCJKsc-Bold.otf")
+    return "".join(sorted({c for c in text if ord(c) not in shipped and c not in "\n\t"}))
+
+
+def _system_font(characters: str, places: Iterable[Path]) -> Path:
+    """A system font file with a glyph for each of ``characters``, CJK fonts first.
+
+    Raises ReportError, naming the characters, when no single font has them all.
+    """
+    wanted = {ord(c) for c in characters}
+    found = (f for place in places if place.is_dir() for f in place.rglob("*"))
+    fonts = (f for f in found if f.suffix.lower() in {".otf", ".ttf", ".ttc"})
+    fitting = ("cjk", "sans", "regular")
+    files = sorted(fonts, key=lambda f: (*(word not in f.name.lower() for word in fitting), str(f)))
+    for file in files:
+        try:
+            if wanted <= _cover(file):
+                return file
+        except (OSError, RuntimeError):  # a broken font on this machine is none of our business
+            continue
+    named = ", ".join(f"{c} (U+{ord(c):04X})" for c in characters)
+    raise ReportError(
+        "a glyph for every character of the report",
+        f"no font for {named}",
+        "install a font that has them (Debian: fonts-noto-cjk, fonts-noto-cjk-extra), or write the name without them",
+    )
+
+
+def _words(value: object) -> Iterable[str]:
+    """Every string inside a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _words(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _words(inner)
+
+
+def _pictures(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """File name, text for those who cannot see it, and caption of each plot, in the order given."""
+    captions = {
+        "ccdf": (
+            "互补累积分布；竖线为限值 L、置信上限 UCB 与物理下限",
+            "complementary cumulative distribution; "
+            "vertical lines: limit L, upper confidence bound UCB, physical floor; all flows together",
+        ),
+        "strip": ("每个时间窗的最小、中位与 P99.9 时延", "minimum, median and P99.9 delay in each time window"),
+    }
+    figures: dict[str, list[str]] = {}
+    for requirement in result.get("requirements") or []:
+        for direction in requirement.get("directions") or []:
+            for statement in (direction.get("statements") or [])[:1]:
+                estimate, upper = (integer(statement.get(k)) for k in ("estimate_ns", "upper_ns"))
+                figures.setdefault(str(direction.get("measurement")), []).append(
+                    f"{direction.get('label')}: {delay(estimate)}, UCB {delay(upper)}, "
+                    f"L {limit(integer(requirement.get('limit_ns')) or 0)}, {direction.get('verdict')}"
+                )
+    pictures = []
+    for key in plots:
+        measurement, _, kind = key.rpartition("-")
+        zh, en = captions.get(kind, (kind, kind))
+        head = f"{measurement} · " if measurement else ""
+        numbers = "; ".join(figures.get(measurement, []))
+        pictures.append(
+            {
+                "file": f"plot-{key}.svg",
+                "alt": f"{head}{zh} / {en}. {numbers}".strip(),
+                "caption": {"zh": head + zh, "en": en},
+            }
+        )
+    return pictures
+
+
+def pdf(
+    result: Mapping[str, Any],
+    plots: Mapping[str, bytes],
+    result_json: bytes,
+    *,
+    timestamp: int,
+    system_fonts: Iterable[Path] = SYSTEM_FONTS,
+) -> bytes:
+    """The report of ``result`` as PDF/A-3a, with ``result_json`` attached as result.json.
+
+    ``plots`` maps "<measurement>-ccdf" and "<measurement>-strip" to SVG bytes (`harness.report.plots.plots`);
+    ``timestamp`` is the date of issue in s since 1970 UTC: the end of the run, so that equal input gives equal bytes.
+    Raises ReportError when a character has no font or the compiler refuses.
+    """
+    data = sheet(result, digest=hashlib.sha256(result_json).hexdigest(), issued_ns=timestamp * 1_000_000_000)
+    data["pictures"] = _pictures(result, plots)
+    template = (Path(__file__).parent / "certificate.typ").read_bytes()
+    missing = uncovered("".join(_words(data)))
+    fonts = [FONTS, *([_system_font(missing, system_fonts)] if missing else [])]
+    files = {
+        "main.typ": template,
+        "data.json": json.dumps(data, ensure_ascii=False).encode(),
+        "result.json": result_json,
+        **{f"plot-{key}.svg": svg for key, svg in plots.items()},
+    }
+    try:
+        made = typst.compile(  # type: ignore[call-overload]  # files in memory work, its stubs do not know them
+            files,
+            format="pdf",
+            font_paths=[str(f) for f in fonts],
+            ignore_system_fonts=True,
+            pdf_standards=list(STANDARDS),
+            timestamp=timestamp,
+        )
+    except typst.TypstError as why:
+        raise ReportError("a report that Typst can set", str(why), "report this with its result.json") from why
+    if not isinstance(made, bytes):
+        raise ReportError("one PDF", type(made).__name__, "check the installed version of typst")
+    return made

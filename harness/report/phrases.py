@@ -1,0 +1,133 @@
+"""The fixed wording of reports in Chinese and English, under one version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+VERSION: Final = "phrases/1"
+"""Printed in every report; any change of wording below needs a new number."""
+
+Language = Literal["zh", "en"]
+
+
+class Phrase(NamedTuple):
+    """One meaning in both languages."""
+
+    zh: str
+    en: str
+
+    def fill(self, **fields: str | Phrase) -> Phrase:
+        """Both wordings with ``{name}`` replaced; a Phrase as value gives each language its own."""
+        return Phrase(
+            *(
+                text.format(**{k: v if isinstance(v, str) else v[side] for k, v in fields.items()})
+                for side, text in enumerate(self)
+            )
+        )
+
+    def to(self, lang: Language) -> str:
+        """The wording in one language."""
+        return self.zh if lang == "zh" else self.en
+
+
+def language(env: Mapping[str, str]) -> Language:
+    """Language of the terminal by POSIX precedence LC_ALL, LC_MESSAGES, LANG: "zh…" is Chinese, all else English."""
+    chosen = next((env[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if env.get(name)), "")
+    return "zh" if chosen.lower().startswith("zh") else "en"
+
+
+VERDICTS: Final[dict[str, Phrase]] = {
+    "PASS": Phrase("符合", "Conforms"),
+    "FAIL": Phrase("不符合", "Does not conform"),
+    "INDETERMINATE": Phrase("不能判定", "Indeterminate"),
+    "INVALID": Phrase("测试无效", "Invalid"),
+}
+"""The word of each verdict; terminals print the token PASS, FAIL … beside it."""
+
+STATEMENTS: Final[dict[str, Phrase]] = {
+    "PASS": Phrase(
+        "在所述测试窗口内，{label} 单向时延的{statistic}符合 ≤ {limit} 的要求。判定规则 {rule}，误接受概率 ≤ {risk}。",
+        "The {statistic} of one-way delay {label} in the stated window conforms to ≤ {limit}. "
+        "Decision rule {rule}; probability of false acceptance ≤ {risk}.",
+    ),
+    "FAIL": Phrase(
+        "在所述测试窗口内，{label} 单向时延的{statistic}不符合 ≤ {limit} 的要求。"
+        "判定规则 {rule}，误拒绝概率 ≤ {risk}。",
+        "The {statistic} of one-way delay {label} in the stated window does not conform to ≤ {limit}. "
+        "Decision rule {rule}; probability of false rejection ≤ {risk}.",
+    ),
+    "INDETERMINATE": Phrase(
+        "对 {label} 单向时延的{statistic}（要求 ≤ {limit}），在约定风险下不能作出符合或不符合的判定。判定规则 {rule}。",
+        "It is not possible to state conformity or non-conformity of the {statistic} of one-way delay {label} "
+        "with ≤ {limit} at the agreed risk. Decision rule {rule}.",
+    ),
+    "INVALID": Phrase(
+        "测试无效：对 {label} 单向时延的{statistic}（要求 ≤ {limit}）不出具结果。",
+        "No result is stated for the {statistic} of one-way delay {label} (required ≤ {limit}).",
+    ),
+}
+"""What a verdict says of one requirement in one direction (ILAC-G8, non-binary with guard band)."""
+
+STATISTICS: Final[dict[str, Phrase]] = {
+    "quantile": Phrase("{p} 分位值", "{p} quantile"),
+    "worst-window-median": Phrase("最差窗口（{window}）中位数", "worst {window} window median"),
+}
+
+COVERAGE_RISK: Final = (2275, 100_000)
+"""Chance that the error exceeds k u_c with k = t(97.725 %): added to the statistical risk by the union bound."""
+
+BASES: Final[dict[str, Phrase]] = {
+    "clock": Phrase("基于时钟", "Clock-based"),
+    "clock-free": Phrase("不依赖时钟", "Clock-free"),
+}
+
+SETTLE: Final[dict[str, Phrase]] = {
+    "more samples": Phrase("增加样本可作出判定", "more samples would settle it"),
+    "better clocks": Phrase("改进时钟可作出判定", "better clocks would settle it"),
+    "better calibration": Phrase("改进零长度校准可作出判定", "better zero-length calibration would settle it"),
+    "longer run": Phrase("延长测试可作出判定", "a longer run would settle it"),
+}
+
+SIMULATED: Final = Phrase("模拟结果，不是证书", "SIMULATED, NOT A CERTIFICATE")
+INCOMPLETE: Final = Phrase("未完成：低于测试计划规定的最低要求", "INCOMPLETE: less was measured than the plan requires")
+UNSIGNED: Final = Phrase("未签署", "UNSIGNED")
+END: Final = Phrase("报告结束", "End of report")
+
+STATES: Final[dict[str, Phrase]] = {
+    "green": Phrase("通过", "green"),
+    "red": Phrase("未通过", "RED"),
+    "not-applicable": Phrase("不适用", "n/a"),
+}
+
+DISTRIBUTIONS: Final[dict[str, Phrase]] = {
+    "normal": Phrase("正态", "normal"),
+    "rectangular": Phrase("矩形", "rectangular"),
+    "triangular": Phrase("三角", "triangular"),
+    "arcsine": Phrase("反正弦", "arcsine"),
+    "u-shaped": Phrase("U 形", "U-shaped"),
+}
+
+GATES: Final[dict[str, Phrase]] = {
+    "floor": Phrase("物理下限", "Physical floor"),
+    "step": Phrase("时钟阶跃", "Clock step"),
+    "skew": Phrase("频率偏斜", "Clock skew"),
+    "time-scale": Phrase("时间尺度", "Time scale"),
+    "timescale": Phrase("时间尺度", "Time scale"),
+    "coverage": Phrase("证据覆盖", "Evidence coverage"),
+    "synchronised": Phrase("时钟同步", "Synchronisation"),
+    "sync-path": Phrase("同步路径独立", "Independent sync path"),
+    "trust": Phrase("远端可信", "Far end trusted"),
+    "host-stalls": Phrase("主机停顿", "Host stalls"),
+    "leap": Phrase("闰秒", "Leap second"),
+    "bracket": Phrase("双向区间", "Clock-free bracket"),
+    "uncertainty": Phrase("不确定度", "Uncertainty"),
+}
+"""Titles of gates by id; an id not listed prints as it is."""
+
+CERTIFIED: Final[dict[str, Phrase]] = {
+    "PASS": Phrase("全部符合", "ALL CONFORM"),
+    "FAIL": Phrase("不予认定", "NOT CERTIFIED"),
+    "INDETERMINATE": Phrase("不予认定", "NOT CERTIFIED"),
+    "INVALID": Phrase("不予认定", "NOT CERTIFIED"),
+}

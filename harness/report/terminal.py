@@ -1,0 +1,271 @@
+"""A result on a terminal: lines of the certification table, of the preflight table, of progress."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.report import phrases
+from harness.report import quantity as q
+from harness.report.phrases import Language, Phrase, language
+
+__all__ = [
+    "STYLES",
+    "certification_table",
+    "coloured",
+    "language",
+    "preflight_lines",
+    "progress_line",
+    "requirement_lines",
+    "show",
+    "title",
+    "verdict_line",
+]
+
+STYLES: Final = {"PASS": "bold green", "INDETERMINATE": "bold yellow", "INVALID": "bold magenta", "FAIL": "bold red"}
+"""Colour of each verdict; the word always stands beside it."""
+
+_HEADS: Final = (
+    Phrase("要求", "requirement"),
+    Phrase("方向", "direction"),
+    Phrase("依据", "basis"),
+    Phrase("估计值", "estimate"),
+    Phrase("置信区间", "bounds"),
+    Phrase("U", "U"),
+    Phrase("不依赖时钟", "clock-free"),
+    Phrase("判定", "verdict"),
+)
+_RIGHT: Final = frozenset({3, 4, 5, 6})
+
+
+class Running(Protocol):
+    """What a progress line needs of a running stream; delays in ns, None before the first reply."""
+
+    name: str
+    elapsed_ns: int
+    duration_ns: int
+    sent: int
+    received: int
+    lost: int
+    p50_ns: int | None
+    p99_ns: int | None
+    max_ns: int | None
+
+
+class Check(Protocol):
+    """One row of the preflight table."""
+
+    name: str
+    state: str
+    """"ok", "warn", "waived" or "failed"."""
+    found: str
+    remedy: str
+
+
+def title(lang: Language) -> str:
+    """Heading of the certification table."""
+    return Phrase("认定", "certification").to(lang)
+
+
+def _both(mapping: Mapping[str, Any], stem: str, lang: Language) -> str:
+    """A bilingual field of the result in one language, the other where it is missing."""
+    other = "en" if lang == "zh" else "zh"
+    return str(mapping.get(f"{stem}_{lang}") or mapping.get(f"{stem}_{other}") or "")
+
+
+def _requirements(judged: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The requirements of a result; a single requirement stands for itself."""
+    return [judged] if "directions" in judged else list(judged.get("requirements") or [])
+
+
+def _cells(requirement: Mapping[str, Any], direction: Mapping[str, Any], lang: Language) -> list[str]:
+    """One direction as cells, in the order of `_HEADS`; the statement that decided gives the figures."""
+    statements = list(direction.get("statements") or [])
+    verdict = str(direction.get("verdict", "INVALID"))
+    shown: Mapping[str, Any] = next(
+        (s for s in statements if s.get("verdict") == verdict), statements[0] if statements else {}
+    )
+    estimate, expanded = q.integer(shown.get("estimate_ns")), q.integer(shown.get("U_ps"))
+    infinite = bool(shown.get("infinite"))
+    if estimate is not None and expanded is not None:
+        value, uncertainty = q.measured(estimate * 1000, expanded)
+    else:
+        value = q.INFINITE if estimate is None and infinite else q.delay(estimate)
+        uncertainty = q.expanded(expanded)
+    lower, upper = q.integer(shown.get("lower_ns")), q.integer(shown.get("upper_ns"))
+    bracket = direction.get("bracket") or {}
+    floor = q.integer(bracket.get("lower_ps"))
+    below = q.delay(estimate_ps=floor, rounding="down") if floor is not None else q.UNKNOWN
+    return [
+        str(requirement.get("id", "")),
+        str(direction.get("label", "")),
+        phrases.BASES.get(str(shown.get("basis")), Phrase(q.UNKNOWN, q.UNKNOWN)).to(lang).lower(),
+        value,
+        f"[{q.bound(lower)}, {q.bound(upper, infinite=infinite and upper is None)}]",
+        uncertainty,
+        f"[{below}, {q.delay(q.integer(bracket.get('upper_ns')))}]",
+        verdict,
+    ]
+
+
+def _remarks(direction: Mapping[str, Any], lang: Language) -> list[str]:
+    """Why a direction did not pass, what would settle it, which gates are red; empty for a plain PASS."""
+    lines = []
+    if direction.get("verdict") != "PASS":
+        lines.append(_both(direction, "reason", lang))
+        for statement in direction.get("statements") or []:
+            basis = phrases.BASES.get(str(statement.get("basis")), Phrase("", "")).to(lang)
+            said = _both(statement, "reason", lang)
+            if statement.get("verdict") != "PASS" and said and said not in lines:
+                lines.append(f"{basis} {statement.get('verdict')}: {said}")
+            settle = phrases.SETTLE.get(str(statement.get("would_settle")))
+            if settle and statement.get("verdict") == "INDETERMINATE":
+                needed, u = q.integer(statement.get("n_needed")), q.integer(statement.get("u_needed_ps"))
+                figures = ([f"n ≥ {q.count(needed)}"] if needed else []) + ([f"u_c ≤ {q.expanded(u)}"] if u else [])
+                lines.append(f"{basis}: {settle.to(lang)}" + (f" ({', '.join(figures)})" if figures else ""))
+    red = sorted({g for s in direction.get("statements") or [] for g in s.get("gates_red") or []})
+    if red:
+        lines.append(Phrase("未通过的检查: ", "red gates: ").to(lang) + ", ".join(red))
+    if direction.get("interrupted"):
+        lines.append(Phrase("测试中断: ", "interrupted: ").to(lang) + str(direction["interrupted"]))
+    return [line for line in dict.fromkeys(lines) if line]
+
+
+def _aligned(rows: Sequence[Sequence[str]], right: frozenset[int]) -> list[str]:
+    """Rows in columns by the width that characters take on a terminal, East-Asian ones two cells."""
+    widths = [max(cell_len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
+    lines = []
+    for row in rows:
+        cells = [
+            " " * (width - cell_len(cell)) + cell if i in right else set_cell_size(cell, width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def requirement_lines(judged: Mapping[str, Any], lang: Language) -> list[str]:
+    """A judged requirement (or all of a result) as aligned plain lines, reasons below what did not pass."""
+    pairs = [(r, d) for r in _requirements(judged) for d in r.get("directions") or []]
+    if not pairs:
+        return []
+    limits = {str(r.get("id")): q.limit(q.integer(r.get("limit_ns")) or 0) for r, _ in pairs}
+    rows = [[h.to(lang) for h in _HEADS]] + [_cells(r, d, lang) for r, d in pairs]
+    for row in rows[1:]:
+        row[0] = f"{row[0]} ≤ {limits[row[0]]}"
+    aligned = _aligned(rows, _RIGHT)
+    lines = [aligned[0]]
+    for line, (_, direction) in zip(aligned[1:], pairs, strict=True):
+        lines += [line, *(f"    {remark}" for remark in _remarks(direction, lang))]
+    return lines
+
+
+def verdict_line(result: Mapping[str, Any], lang: Language) -> str:
+    """The verdict of the whole run in one line: the token, its word, whether complete, whether simulated."""
+    verdict = str(result.get("verdict", "INVALID"))
+    words = [verdict, phrases.VERDICTS[verdict].to(lang)]
+    if not result.get("complete"):
+        reasons = "; ".join(str(r) for r in result.get("incomplete_reasons") or [])
+        words.append(Phrase("未完成", "INCOMPLETE").to(lang) + (f" ({reasons})" if reasons else ""))
+    if result.get("simulated"):
+        words.append(phrases.SIMULATED.to(lang))
+    return "  ".join(words)
+
+
+def certification_table(result: Mapping[str, Any], lang: Language) -> list[str]:
+    """The certification table of a result as plain aligned lines, the verdict last."""
+    unmeasured = [
+        f"{r.get('id', '')} ≤ {q.limit(q.integer(r.get('limit_ns')) or 0)}  "
+        + Phrase("未测量", "not measured").to(lang)
+        for r in _requirements(result)
+        if not r.get("directions")
+    ]
+    return [*requirement_lines(result, lang), *unmeasured, verdict_line(result, lang)]
+
+
+def _certification(result: Mapping[str, Any], lang: Language) -> Table:
+    """The certification table in colour; it says nothing that the plain lines do not."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, head in enumerate(_HEADS):
+        table.add_column(head.to(lang), justify="right" if i in _RIGHT else "left", overflow="fold", no_wrap=i == 7)
+    for requirement in _requirements(result):
+        bound = q.limit(q.integer(requirement.get("limit_ns")) or 0)
+        for direction in requirement.get("directions") or []:
+            cells = _cells(requirement, direction, lang)
+            style = STYLES.get(cells[-1], "")
+            table.add_row(f"{cells[0]} ≤ {bound}", *cells[1:-1], Text(cells[-1], style=style))
+    return table
+
+
+def show(result: Mapping[str, Any], console: Console, lang: Language) -> None:
+    """Print the certification table: coloured on a terminal, plain aligned lines into a file or pipe."""
+    if not console.is_terminal:
+        for line in certification_table(result, lang):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        return
+    console.print(_certification(result, lang))
+    for requirement in _requirements(result):
+        for direction in requirement.get("directions") or []:
+            for remark in _remarks(direction, lang):
+                said = f"  {requirement.get('id', '')} {direction.get('label', '')}: {remark}"
+                console.print(Text(said, style="dim"))
+        if not requirement.get("directions"):
+            said = Phrase("未测量", "not measured").to(lang)
+            console.print(Text(f"{requirement.get('id', '')}  {said}", style="yellow"))
+    console.print(Text(verdict_line(result, lang), style=STYLES.get(str(result.get("verdict")), "")))
+
+
+def coloured(result: Mapping[str, Any], lang: Language, width: int) -> list[str]:
+    """The coloured table as lines with ANSI codes, for a writer that takes only lines (pytest's on a terminal)."""
+    out = io.StringIO()
+    show(result, Console(file=out, force_terminal=True, width=width, color_system="standard"), lang)
+    return out.getvalue().rstrip("\n").split("\n")
+
+
+def preflight_lines(rows: Sequence[Check], lang: Language) -> list[str]:
+    """The preflight table as plain aligned lines, the remedy below each check that is not ok."""
+    words = {
+        "ok": Phrase("通过", "ok"),
+        "warn": Phrase("注意", "warning"),
+        "waived": Phrase("豁免", "waived"),
+        "failed": Phrase("失败", "FAILED"),
+    }
+    cells = [[words.get(row.state, Phrase(row.state, row.state)).to(lang), row.name, row.found] for row in rows]
+    lines = []
+    for line, row in zip(_aligned(cells, frozenset()), rows, strict=True):
+        lines.append(line)
+        if row.state != "ok" and row.remedy:
+            lines.append(f"    → {row.remedy}")
+    return lines
+
+
+def progress_line(running: Running, limit_ns: int | None, lang: Language) -> str:
+    """A running stream in one line: time, running P50, P99, largest delay against the limit, packets, time left."""
+    left = q.clock_time(running.duration_ns - running.elapsed_ns)
+    delays = "  ".join(
+        f"{name} {q.delay(value)}"
+        for name, value in (
+            ("p50", running.p50_ns),
+            ("p99", running.p99_ns),
+            (Phrase("最大", "max").to(lang), running.max_ns),
+        )
+    )
+    words = [
+        f"{running.name} {q.clock_time(running.elapsed_ns)}/{q.clock_time(running.duration_ns)}",
+        delays,
+        f"{Phrase('已发', 'sent').to(lang)} {q.count(running.sent)}  "
+        f"{Phrase('已收', 'received').to(lang)} {q.count(running.received)}  "
+        f"{Phrase('丢包', 'lost').to(lang)} {q.count(running.lost)}",
+    ]
+    if limit_ns is not None:
+        over = running.p99_ns is not None and running.p99_ns > limit_ns
+        mark = Phrase(" 超限", " OVER").to(lang) if over else ""
+        words.append(f"{Phrase('限值', 'limit').to(lang)} {q.limit(limit_ns)}{mark}")
+    words.append(f"{Phrase('剩余', 'left').to(lang)} {left}")
+    return "   ".join(words)
