@@ -45,7 +45,7 @@ cdef extern from "<sys/socket.h>" nogil:
         AF_INET6
 
 # Where a stamp comes from: the codes of harness.samples.
-cdef enum Source:
+cdef enum:
     SOURCE_NONE = 0
     SOURCE_USER = 1
     SOURCE_KERNEL = 2

@@ -546,3 +546,13 @@ def _probe_caller_id():
                 for level, kind, data in control
             )
     return False
+
+
+def loop_packets_back(fd):
+    """TX stamps of ``fd`` from now on carry the whole packet, for kernels that take no id from the caller.
+
+    Raises OSError when the kernel refuses (net.core.tstamp_allow_data 0 without CAP_NET_RAW).
+    """
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        flags = sock.getsockopt(socket.SOL_SOCKET, C_SO_TIMESTAMPING)
+        sock.setsockopt(socket.SOL_SOCKET, C_SO_TIMESTAMPING, flags & ~OPT_TSONLY)
