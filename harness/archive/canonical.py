@@ -32,9 +32,9 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def canonical(value: JSON) -> bytes:
+def canonical(value: JSON, where: str = "$") -> bytes:
     """RFC 8785 octets of ``value``; ArchiveError names the JSON path of what cannot be written exactly."""
-    _check(value, "$")
+    _check(value, where)
     return rfc8785.dumps(cast(Any, value))
 
 
@@ -75,7 +75,7 @@ def parse(data: bytes, name: str) -> JSON:
         )
     except (ValueError, RecursionError) as error:
         raise ArchiveError(f"JSON in {name}", str(error), "restore that file from a copy") from error
-    if canonical(value) != data:
+    if canonical(value, name) != data:
         raise ArchiveError(f"canonical JSON in {name}", "another spelling of it", "restore that file from a copy")
     return cast(JSON, value)
 

@@ -19,6 +19,7 @@ from harness.archive import bag
 from harness.archive.canonical import JSON, canonical, parse_object, plain, sha256
 from harness.archive.disk import PARTIAL, make_directory, read_file, refusal, write_file
 from harness.archive.ledger import (
+    ADOPTED,
     COMMITTED,
     FILE,
     FINISHED,
@@ -226,6 +227,12 @@ class RunFolder:
         for name in (*book.open, *again):
             self.journal.append(SET_ASIDE, measurement=name, attempt=attempt)
             self._move(name, f"attempts/{attempt}/{name}")
+        for path in sorted((self.path / "data").iterdir()):
+            name = f"data/{path.name}"
+            if path.is_file() and name != JOURNAL and name not in book.committed:
+                digest = bag.file_sha256(path)
+                if digest != book.hashes.get(name):
+                    self.journal.append(ADOPTED, path=name, sha256=digest)
 
     def _move(self, source: str, target: str) -> None:
         origin, destination = self.path / "data" / source, self.path / "data" / target
@@ -342,9 +349,9 @@ class RunFolder:
             raise ArchiveError("every measurement finished", ", ".join(self._writers), "finish them before sealing")
         kinds = [
             e.kind for e in self.journal.entries
-            if e.kind in (FINISHED, SET_ASIDE) or (e.kind == FILE and e.data.get("path") == RESULT)
+            if e.kind in (FINISHED, SET_ASIDE) or (e.kind in (FILE, ADOPTED) and e.data.get("path") == RESULT)
         ]  # fmt: skip
-        if not kinds or kinds[-1] != FILE:
+        if kinds[-1:] != [FILE]:
             self.judge(judge)
         entry = self.journal.append(SEALED, result_sha256=self.ledger.hashes[RESULT])
         date = datetime.fromtimestamp(entry.utc_ns // 1_000_000_000, UTC).date().isoformat()

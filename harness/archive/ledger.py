@@ -23,6 +23,8 @@ SET_ASIDE: Final = "archive.set-aside"
 """``measurement`` moves to ``attempts/<attempt>/<measurement>``: it was not finished and will be measured again."""
 FILE: Final = "archive.file"
 """``path`` in the bag was written: ``sha256``."""
+ADOPTED: Final = "archive.adopted"
+"""As `FILE`, found whole by the next process: a kill came between writing it and journaling it."""
 SEALED: Final = "archive.sealed"
 """Last line: ``result_sha256``; only manifests are written after it."""
 
@@ -78,7 +80,7 @@ def ledger(entries: Sequence[Entry]) -> Ledger:
             book.open = [name for name in book.open if name != folder]
         elif entry.kind == SET_ASIDE:
             _set_aside(book, _text(entry, "measurement"), integer(entry.data.get("attempt"), "attempt"))
-        elif entry.kind == FILE:
+        elif entry.kind in (FILE, ADOPTED):
             book.hashes[_text(entry, "path")] = _text(entry, "sha256")
         elif entry.kind == TORN:
             book.hashes[f"data/{_text(entry, 'file')}"] = _text(entry, "sha256")

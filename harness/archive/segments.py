@@ -91,7 +91,7 @@ def encode(columns: Mapping[str, Column]) -> bytes:
     for name in _STAMPS:
         present = np.flatnonzero(columns[name] != MISSING)
         if present.size:
-            origin = _wrapping(columns[name])[present[0]] - scheduled[present[0]]
+            origin = (_wrapping(columns[name]) - scheduled)[present[0]]
             break
     head = [_VERSION, rows, int(origin.astype(np.int64)), int(columns["seq"][0]), int(columns["scheduled"][0])]
     base = np.zeros(len(COLUMNS), np.int64)
@@ -288,6 +288,11 @@ class SegmentWriter:
         """Put every row gathered so far on disk, the last as a segment of its own (some 5 kB overhead)."""
         while self._state.waiting:
             self._write(min(self._rows, self._state.waiting))
+
+    def samples(self) -> Samples:
+        """All rows so far as read back from disk, after a `flush`."""
+        self.flush()
+        return load_samples(self.directory)
 
     def _write(self, rows: int) -> None:
         state = self._state

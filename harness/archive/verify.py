@@ -29,13 +29,16 @@ from harness.archive.folder import (
 from harness.archive.ledger import COMMITTED, RESUMED, Ledger, ledger
 from harness.archive.measurements import CALIBRATION, MEASUREMENT, load_calibration, load_measurement
 from harness.errors import ArchiveError
-from harness.journal import Reading, read
+from harness.journal import TORN, Reading, read
 from harness.provenance import software
 
 State = Literal["ok", "failed", "not-checked", "note"]
 
 ORIGINAL: Final = "data/original.json"
 """In a folder judged again: which run, the SHA-256 of its manifest, why and when."""
+
+_FIRST_OF_A_PROCESS: Final = (COMMITTED, RESUMED, TORN)
+"""Kinds of line before which another boot's CLOCK_MONOTONIC may have been read."""
 
 _ORIGINAL_SCHEMA: Final = "millicert-judged-again/1"
 
@@ -106,7 +109,7 @@ def _journal(reading: Reading, book: Ledger, path: Path) -> list[str]:
     if book.run != path.name:
         problems.append(f"{JOURNAL} is of run {book.run}, the folder's name is {path.name}")
     for before, after in zip(reading.entries, reading.entries[1:], strict=False):
-        if after.kind not in (COMMITTED, RESUMED) and after.monotonic_ns < before.monotonic_ns:
+        if after.kind not in _FIRST_OF_A_PROCESS and after.monotonic_ns < before.monotonic_ns:
             problems.append(f"{JOURNAL} line {after.n} is older than line {before.n}")
     return problems
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from harness.archive.canonical import JSON
 from harness.archive.folder import CALIBRATIONS, RunFolder
 from harness.clock import Clock, ClockState
+from harness.journal import Instants
 from harness.link import Direction, Endpoint, Link, Route, Site
 from harness.measurement import Calibration, Health, Measurement
 from harness.samples import COLUMNS, FAR_SYNCHRONISED, MISSING, RECEIVED, SENT, Column, Samples, Stalls
@@ -58,7 +61,9 @@ def a_measurement(name: str = "m1", rows: int = 300, interrupted: str = "", cali
         geodesic_m=51_000, oxcs=("oxc1",), far_clock_trusted=True, ssid=7, flow_ports=tuple(range(5000, 5016)),
     )  # fmt: skip
     states = tuple(
-        ClockState("A", "chrony", NOON + k, (True, False, None)[k % 3], 1_000 * k or None, None, 37, False, "", f"^* {k}")
+        ClockState(
+            "A", "chrony", NOON + k, (True, False, None)[k % 3], 1_000 * k or None, None, 37, False, "", f"^* {k}"
+        )
         for k in range(5)
     )
     return Measurement(
@@ -72,8 +77,8 @@ def a_measurement(name: str = "m1", rows: int = 300, interrupted: str = "", cali
 
 def a_calibration() -> Calibration:
     return Calibration(
-        "cal1", {Direction.FORWARD: 1_200, Direction.BACKWARD: -300}, {Direction.FORWARD: 90, Direction.BACKWARD: 2**53},
-        1_000, 10_000, 128, "kernel/kernel/kernel/kernel",
+        "cal1", {Direction.FORWARD: 1_200, Direction.BACKWARD: -300},
+        {Direction.FORWARD: 90, Direction.BACKWARD: 2**53}, 1_000, 10_000, 128, "kernel/kernel/kernel/kernel",
     )  # fmt: skip
 
 
@@ -102,12 +107,12 @@ def same(one: Measurement, other: Measurement) -> bool:
 def ticking(start: int = NOON) -> Callable[[], tuple[int, int]]:
     """Clocks that tick 1 ms a reading."""
 
+    readings = count(start + 1_000_000, 1_000_000)
+
     def instants() -> tuple[int, int]:
-        nonlocal now
-        now += 1_000_000
+        now = next(readings)
         return now, now - start
 
-    now = start
     return instants
 
 
@@ -115,11 +120,11 @@ PLAN = {"title": "rehearsal", "provenance": {"operator": "nobody", "lab": "bench
 POLICY_TEXT = 'id = "test-2027"\nlimit_ns = 1000000\n'
 
 
-def started(root: Path, **more: Any) -> RunFolder:
+def started(root: Path, instants: Instants | None = None, suffix: str = "c0ffee") -> RunFolder:
     """A run folder whose octets are always the same."""
     return RunFolder.create(
         root, True, PLAN, bench="# bench\n", policy=POLICY_TEXT, environment={"software": {"version": "1"}},
-        **{"instants": ticking(), "token": "c0ffee", "by": "process 1 on here"} | more,
+        instants=instants or ticking(), token=suffix, by="process 1 on here",
     )  # fmt: skip
 
 
@@ -147,3 +152,9 @@ def folder(tmp_path: Path) -> Iterator[RunFolder]:
 @pytest.fixture
 def sealed(tmp_path: Path) -> Path:
     return whole_run(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def kit() -> Any:
+    """This module, for tests that want its functions."""
+    return sys.modules[__name__]
