@@ -1,0 +1,551 @@
+"""Gates: physics and consistency checks, each of which voids only the statements that rest on what it guards."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from harness.clock import ClockState
+from harness.link import Link
+from harness.measurement import Calibration, Health
+from harness.policy import Policy
+from harness.samples import Column
+from harness.statistics import LOST
+from harness.stream import Stream
+from harness.uncertainty import ClockClaim, root_up
+
+State = Literal["green", "red", "not-applicable"]
+
+CLOCK: Final = ("clock",)
+"""Guards the clock-based statements."""
+ALL: Final = ("clock", "clock-free")
+
+TIME_SCALES: Final = ((37, "TAI/UTC"), (19, "TAI/GPS"), (18, "UTC/GPS"))
+"""Whole seconds between time scales since 2017 (metrology 3.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One check with what it found; ``direction`` and ``requirement`` empty: all of the measurement."""
+
+    id: str
+    state: State
+    guards: tuple[str, ...]
+    found: str
+    limit: str
+    remedy_zh: str = ""
+    remedy_en: str = ""
+    direction: str = ""
+    requirement: str = ""
+    pass_only: bool = False
+    """Only a PASS rests on it: what it doubts already counts against a FAIL."""
+
+    def voids(self, basis: str, direction: str, requirement: str) -> bool:
+        """Whether it is red and a statement rests on it."""
+        return (
+            self.state == "red"
+            and basis in self.guards
+            and self.direction in {"", direction}
+            and self.requirement in {"", requirement}
+        )
+
+    def as_dict(self, measurement: str) -> dict[str, object]:
+        """The gate for result.json."""
+        return {
+            "id": self.id,
+            "state": self.state,
+            "guards": list(self.guards),
+            "pass_only": self.pass_only,
+            "measurement": measurement,
+            "direction": self.direction,
+            "requirement": self.requirement,
+            "found": self.found,
+            "limit": self.limit,
+            "remedy_zh": self.remedy_zh,
+            "remedy_en": self.remedy_en,
+        }
+
+
+def text(ns: int) -> str:
+    """A duration in ns as decimal text with its unit, exact."""
+    sign, value = "-" if ns < 0 else "", abs(ns)
+    for unit, size in (("s", 10**9), ("ms", 10**6), ("µs", 10**3)):
+        if value >= size:
+            whole, rest = divmod(value, size)
+            digits = f"{rest:0{len(str(size)) - 1}d}".rstrip("0")
+            return f"{sign}{whole}{'.' * bool(digits)}{digits} {unit}"
+    return f"{sign}{value} ns"
+
+
+def _state(red: bool) -> State:
+    return "red" if red else "green"
+
+
+# --- clock evidence -----------------------------------------------------------------------------------------------
+
+
+def clock(end: Literal["near", "far"], claim: ClockClaim, shared: bool) -> Gate:
+    """Synchronised with a known bound at every poll, by a source that may carry a verdict."""
+    limit = "synchronised, bound known, from an admissible source, at every poll"
+    if shared:
+        return Gate(f"clock-{end}", "not-applicable", CLOCK, "one clock at both ends", limit)
+    sources = "+".join(claim.sources)
+    found = claim.refusal or f"{sources}: synchronised, |error| <= {text(claim.bound_ns or 0)}"
+    return Gate(
+        f"clock-{end}",
+        _state(not claim.usable),
+        CLOCK,
+        f"{claim.site}: {found}",
+        limit,
+        f"使 {claim.site} 的时钟同步并提供可采信的证据，或只用无时钟区间判定",
+        f"synchronise the clock of {claim.site} and provide evidence that may be believed, or rely on the bracket",
+    )
+
+
+def evidence_coverage(claim: ClockClaim, shared: bool, most_ns: int) -> Gate:
+    """Polls before, during and after the run without long silences."""
+    limit = f"polls before, after, and at most {text(most_ns)} apart"
+    if shared or not claim.usable:
+        return Gate("evidence-coverage", "not-applicable", CLOCK, f"{claim.site}: no clock to cover", limit)
+    uncovered = claim.gap_ns >= 1 << 62
+    found = "no poll before or after the run" if uncovered else f"longest silence {text(claim.gap_ns)}"
+    return Gate(
+        "evidence-coverage",
+        _state(uncovered or claim.gap_ns > most_ns),
+        CLOCK,
+        f"{claim.site}: {found}",
+        limit,
+        "在测量前、中、后至少每秒查询一次时钟",
+        "poll the clock at least once a second before, during and after the run",
+    )
+
+
+def identities(evidence: Sequence[ClockState], site: str) -> set[str]:
+    """What a site's evidence says the clock is: tokens ``clock:…`` where given, else the whole identity."""
+    words = {s.identity for s in evidence if s.site == site and s.identity}
+    tokens = {token for word in words for token in word.replace(",", " ").split() if token.startswith("clock:")}
+    return tokens or words
+
+
+def shared_clock(link: Link, evidence: Sequence[ClockState]) -> Gate:
+    """Two sites declared to run on one clock must say so: same identity at both ends, and one only."""
+    limit = "the same clock identity at both ends"
+    declared = link.near.clock.shared and link.near.clock.shared == link.far.clock.shared
+    if not declared:
+        return Gate("shared-clock", "not-applicable", CLOCK, "two clocks", limit)
+    near, far = identities(evidence, link.near.name), identities(evidence, link.far.name)
+    same = len(near) == 1 and near == far
+    found = f"near {', '.join(sorted(near)) or 'unstated'}; far {', '.join(sorted(far)) or 'unstated'}"
+    return Gate(
+        "shared-clock",
+        _state(not same),
+        CLOCK,
+        found,
+        limit,
+        "确认两端确为同一时钟并在线给出标识，或去掉 shared 声明",
+        "make both ends state the identity of the one clock in-band, or remove the shared declaration",
+    )
+
+
+def sync_topology(link: Link) -> Gate:
+    """Time that travels over the link under test hides the asymmetry one wants to see (metrology 0.4)."""
+    return Gate(
+        "sync-topology",
+        _state(link.sync_over_link),
+        CLOCK,
+        "time reaches a site over the link under test" if link.sync_over_link else "independent of the link",
+        "synchronisation independent of the link under test",
+        "改用独立于被测链路的时间源，或只用无时钟区间判定",
+        "use a time source that does not cross the link under test, or rely on the bracket",
+    )
+
+
+def leap(evidence: Sequence[ClockState]) -> Gate:
+    """No source announces a leap second."""
+    pending = sorted({f"{s.site} {s.source}" for s in evidence if s.leap_pending})
+    known = any(s.leap_pending is not None for s in evidence)
+    return Gate(
+        "leap",
+        "red" if pending else "green" if known else "not-applicable",
+        CLOCK,
+        f"announced by {', '.join(pending)}" if pending else "none announced" if known else "no source says",
+        "no leap second announced",
+        "闰秒之后再测",
+        "measure after the leap second",
+    )
+
+
+def kernel_steps(health: Health) -> Gate:
+    """The near CLOCK_REALTIME was not stepped during the run."""
+    steps = health.clock_steps_ns
+    return Gate(
+        "kernel-steps",
+        _state(bool(steps)),
+        CLOCK,
+        ", ".join(text(s) for s in steps[:5]) or "none",
+        "no step of CLOCK_REALTIME against CLOCK_MONOTONIC_RAW",
+        "停止会跳变时钟的程序后重测",
+        "stop what steps the clock, measure again",
+    )
+
+
+# --- what the stamps themselves say -------------------------------------------------------------------------------
+
+
+def time_scale(forward: int | None, backward: int | None, evidence: Sequence[ClockState]) -> Gate:
+    """Whole seconds between the clocks that are the distance of two time scales; raw minima in ns."""
+    limit = "no offset near 18, 19 or 37 s; one TAI - UTC at all sources"
+    offsets = sorted({s.tai_utc_s for s in evidence if s.tai_utc_s})
+    found, red = "none", False
+    if forward is not None and backward is not None:
+        offset = (forward - backward) // 2
+        for whole, name in TIME_SCALES:
+            if abs(abs(offset) - whole * 10**9) < 4 * 10**8:
+                found, red = f"offset {text(offset)}: {name} mixed", True
+    if not red and len(offsets) > 1:
+        found, red = f"TAI - UTC stated as {', '.join(map(str, offsets))} s", True
+    return Gate(
+        "time-scale",
+        _state(red),
+        CLOCK,
+        found,
+        limit,
+        "使两端同用 TAI（检查内核 tai 偏移与 PTP 时标）",
+        "use TAI at both ends (check the kernel's tai offset and the PTP time scale)",
+    )
+
+
+def floor(direction: str, minimum: int | None, below: int, link: Link, u_ps: int) -> Gate:
+    """No packet beats light: minimum >= floor - 3 u; ``u_ps`` combines clocks, planes and the fibre record."""
+    floor_ps, origin = link_floor(link)
+    limit = f"minimum >= {text(floor_ps // 1000)} ({origin}) - 3 u, u = {text(u_ps // 1000)}"
+    if not floor_ps:
+        limit = "minimum >= floor - 3 u"
+        return Gate("floor", "not-applicable", CLOCK, "no fibre record, no coordinates", limit, direction=direction)
+    if minimum is None:
+        return Gate("floor", "not-applicable", CLOCK, "no delay measured", limit, direction=direction)
+    return Gate(
+        "floor",
+        _state(minimum * 1000 < floor_ps - 3 * u_ps),
+        CLOCK,
+        f"{direction}: minimum {text(minimum)}, {below} packets below",
+        limit,
+        "检查时钟偏差与光缆长度记录",
+        "check the clocks' offset and the fibre record",
+    )
+
+
+def link_floor(link: Link) -> tuple[int, str]:
+    """The larger of fibre record and geodesic, ps, with its origin; 0 when neither is known."""
+    route = (int(link.route.flight), link.route.origin) if link.route else (0, "")
+    geodesic = (int(link.geodesic_floor or 0), "geodesic over c")
+    return max(route, geodesic, key=lambda f: f[0])
+
+
+def floor_threshold(link: Link, u_c_ps: int) -> tuple[int, int]:
+    """(lowest credible delay in ns, combined u in ps): floor - 3 u; without any floor it is 0 - 3 u."""
+    floor_ps, _ = link_floor(link)
+    route_u = link.route.u_ps if link.route and floor_ps == int(link.route.flight) else 0
+    u = root_up(u_c_ps * u_c_ps + route_u * route_u)
+    return -(-(floor_ps - 3 * u) // 1000), u
+
+
+def negative(direction: str, minimum: int | None, below: int, u_c_ps: int) -> Gate:
+    """No packet arrives before it was sent, by more than 3 u; negative values are kept and counted."""
+    limit = f"delay >= -3 u, u = {text(u_c_ps // 1000)}"
+    if minimum is None:
+        return Gate("negative-delay", "not-applicable", CLOCK, "no delay measured", limit, direction=direction)
+    return Gate(
+        "negative-delay",
+        _state(minimum * 1000 < -3 * u_c_ps),
+        CLOCK,
+        f"{direction}: minimum {text(minimum)}, {below} packets negative",
+        limit,
+        "两端时钟不一致：重新同步后重测",
+        "the clocks disagree: synchronise, measure again",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Minima:
+    """Minima of both directions in successive windows, flows aligned by their own minimum; ns, LOST where empty."""
+
+    forward: Column
+    backward: Column
+    width_ns: int
+
+    @property
+    def offset(self) -> Column:
+        """Twice the relative clock, f - r, of the windows that hold both."""
+        return (self.forward - self.backward)[self.filled]
+
+    @property
+    def filled(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Windows that hold both directions."""
+        mask: np.ndarray[tuple[int], np.dtype[np.bool_]] = (self.forward != LOST) & (self.backward != LOST)
+        return mask
+
+
+def window_width(stream: Stream) -> int:
+    """Width of the windows for steps: 250 ms, or 500 ms below 80 packets a second."""
+    return 250_000_000 if stream.rate_pps >= 80 else 500_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A change of level: ``kind`` "clock" when one direction gains what the other loses, else that of the path."""
+
+    at_ns: int
+    forward_ns: int
+    backward_ns: int
+    kind: Literal["clock", "path"]
+
+    @property
+    def clock_ns(self) -> int:
+        """Change of far minus near clock."""
+        return (self.forward_ns - self.backward_ns) // 2
+
+
+def noise(minima: Minima) -> int:
+    """Typical change of the relative clock from window to window, ns (median, so that steps do not count)."""
+    offset = minima.offset
+    changes = np.sort(np.abs(np.diff(offset)))
+    return int(changes[changes.shape[0] // 2]) // 2 if changes.shape[0] else 0
+
+
+def step_threshold(minima: Minima, bounds_ns: int, cap_ns: int) -> int:
+    """Smallest step that is called one, ns: 1 µs, the clocks' own bounds or 8 times the noise, at most ``cap_ns``."""
+    return min(cap_ns, max(1_000, bounds_ns, 8 * noise(minima)))
+
+
+def jumps(minima: Minima, threshold_ns: int) -> list[Jump]:
+    """Changes of level by the decomposition of metrology 3.3, minima of up to 3 windows against each other.
+
+    One window between the two sides is skipped: the change may lie inside it. A step is seen within 4 windows (1 s;
+    3 windows of 500 ms below 80 packets a second, 1.5 s).
+    """
+    reach = 3 if minima.width_ns <= 250_000_000 else 2
+    f, b = minima.forward, minima.backward
+    n = int(f.shape[0])
+    if n < 5:
+        return []
+    pad = np.full(reach, LOST, np.int64)
+
+    def sides(x: Column) -> tuple[Column, Column]:
+        lows = np.lib.stride_tricks.sliding_window_view(np.concatenate((pad, x, pad)), reach).min(axis=1)
+        return lows[:n], lows[reach + 1 : reach + 1 + n]  # [t - reach, t) and (t, t + reach]
+
+    (f0, f1), (b0, b1) = sides(f), sides(b)
+    usable = (f0 != LOST) & (f1 != LOST) & (b0 != LOST) & (b1 != LOST)
+    usable[:2] = usable[-2:] = False  # two windows at least on each side
+    df, db = np.where(usable, f1 - f0, 0), np.where(usable, b1 - b0, 0)
+    opposite = np.where(np.sign(df) * np.sign(db) < 0, np.minimum(np.abs(df), np.abs(db)), 0)
+    is_clock = opposite > threshold_ns
+    is_path = ~is_clock & (np.maximum(np.abs(df), np.abs(db)) > 2 * threshold_ns)
+    found = []
+    for mask, kind in ((is_clock, "clock"), (is_path, "path")):
+        at = np.flatnonzero(mask)
+        for run in np.split(at, np.flatnonzero(np.diff(at) > reach) + 1) if at.shape[0] else []:
+            size = np.abs(df[run] - db[run]) if kind == "clock" else np.maximum(np.abs(df[run]), np.abs(db[run]))
+            best = int(run[int(size.argmax())])
+            jump = Jump(best * minima.width_ns, int(df[best]), int(db[best]), "clock" if kind == "clock" else "path")
+            found.append(jump)
+    clocks = [j.at_ns for j in found if j.kind == "clock"]
+    near = 2 * (reach + 1) * minima.width_ns  # a window beside a clock step can look like a path change
+    return sorted(
+        (j for j in found if j.kind == "clock" or all(abs(j.at_ns - c) > near for c in clocks)), key=lambda j: j.at_ns
+    )
+
+
+def step(found: Sequence[Jump], threshold_ns: int, windows: int) -> Gate:
+    """No step of the relative clock; changes of the path are named, not held against the clock."""
+    clocks = [j for j in found if j.kind == "clock"]
+    paths = [j for j in found if j.kind == "path"]
+    said = [f"clock step {text(j.clock_ns)} at {text(j.at_ns)}" for j in clocks[:5]]
+    said += [
+        f"path change at {text(j.at_ns)}: forward {text(j.forward_ns)}, backward {text(j.backward_ns)}"
+        for j in paths[:5]
+    ]
+    return Gate(
+        "step",
+        "not-applicable" if windows < 5 else _state(bool(clocks)),
+        CLOCK,
+        "; ".join(said) or ("too short to see one" if windows < 5 else "none"),
+        f"no opposite change of both directions above {text(threshold_ns)}",
+        "测量中时钟发生跳变：稳定后重测",
+        "a clock stepped during the run: let it settle, measure again",
+    )
+
+
+_SKEW_POINTS: Final = 100
+
+
+def slope_ppt(minima: Minima, breaks_ns: Sequence[int]) -> tuple[int, int]:
+    """(slope of the relative clock in 1e-12, noise in ns): median of pairwise slopes (Theil-Sen) of window minima.
+
+    Pairs across a change of level in ``breaks_ns`` are left out: a route change is not a skew.
+    """
+    n = int(minima.forward.shape[0])
+    each = max(1, -(-n // _SKEW_POINTS))
+    points: list[tuple[int, int, int]] = []
+    for i in range(0, n, each):
+        f, b = int(minima.forward[i : i + each].min()), int(minima.backward[i : i + each].min())
+        if LOST not in {f, b}:
+            at = (2 * i + each) * minima.width_ns // 2
+            points.append((at, f - b, sum(at > x for x in breaks_ns)))
+    slopes = sorted(
+        (b[1] - a[1]) * 10**12 // (2 * (b[0] - a[0])) for a, b in itertools.combinations(points, 2) if a[2] == b[2]
+    )
+    steps = sorted(abs(b[1] - a[1]) // 2 for a, b in itertools.pairwise(points) if a[2] == b[2])
+    if not slopes:
+        return 0, 0
+    return slopes[len(slopes) // 2], steps[len(steps) // 2] if steps else 0
+
+
+def skew(minima: Minima, found: Sequence[Jump], near: ClockClaim, far: ClockClaim, shared: bool) -> Gate:
+    """The clocks did not drift apart further than their own bounds allow: |s| span <= 2 (a_near + a_far) + noise."""
+    ppt, spread = slope_ppt(minima, [j.at_ns for j in found])
+    span = int(minima.forward.shape[0]) * minima.width_ns
+    drift = abs(ppt) * span // 10**12
+    bounds = 0 if shared else 2 * ((near.bound_ns or 0) + (far.bound_ns or 0))
+    allowed = bounds + max(200, 6 * spread)
+    said = f"{'-' if ppt < 0 else ''}{abs(ppt) // 1000} ppb, {text(drift)} over {text(span)}"
+    known = shared or (near.usable and far.usable)
+    enough = int(np.count_nonzero(minima.filled)) >= 5
+    return Gate(
+        "skew",
+        _state(drift > allowed) if known and enough else "not-applicable",
+        CLOCK,
+        said,
+        f"relative drift over the run <= {text(allowed)}",
+        "时钟相对漂移超过其声明的误差界：检查驯服状态",
+        "the clocks drift apart beyond their stated bounds: check what disciplines them",
+    )
+
+
+# --- what the run says of itself ----------------------------------------------------------------------------------
+
+
+def _ppm(part: int, whole: int) -> int:
+    return part * 1_000_000 // whole if whole else 1_000_000
+
+
+def schedule(scheduled: int, sent: int, late: int, policy: Policy) -> Gate:
+    """The packets of the plan left, on time."""
+    limits = policy.gates
+    red = _ppm(sent, scheduled) < limits.min_sent_ppm or _ppm(late, max(sent, 1)) > limits.max_late_ppm
+    return Gate(
+        "schedule",
+        _state(red),
+        ALL,
+        f"{sent} of {scheduled} sent, {late} late",
+        f"sent >= {limits.min_sent_ppm} ppm, late <= {limits.max_late_ppm} ppm",
+        "降低速率或减轻发送主机负载",
+        "lower the rate or unburden the sending host",
+        pass_only=True,
+    )
+
+
+def unstamped(requirement: str, direction: str, basis: str, worst: tuple[int, int], most_ppm: int) -> Gate:
+    """Few received packets lack a stamp; ``worst`` flow's (unstamped, received)."""
+    missing, received = worst
+    return Gate(
+        "unstamped",
+        _state(missing > 0 and missing * 1_000_000 > most_ppm * received),
+        (basis,),
+        f"{direction}: worst flow {missing} of {received} without a stamp",
+        f"<= {most_ppm} ppm of the received packets of each flow",
+        "降低速率或检查网卡/内核时间戳队列",
+        "lower the rate or check the time-stamp queue of NIC and kernel",
+        direction,
+        requirement,
+        pass_only=True,
+    )
+
+
+def host_stalls(
+    requirement: str, direction: str, *, late: int, worst_ns: int, carried: tuple[int, int], most: tuple[int, int]
+) -> Gate:
+    """Releases that the host delayed did not carry too many packets over the limit.
+
+    ``carried``: (packets over the limit only by lateness, packets sent) of the worst flow; ``most``: largest share,
+    a quarter of 1 - p.
+    """
+    over, sent = carried
+    return Gate(
+        "host-stalls",
+        _state(over * most[1] > most[0] * sent) if late else "not-applicable",
+        ALL,
+        f"{direction}: {late} releases late, worst {text(worst_ns)}; {over} of {sent} of the worst flow over the limit",
+        f"carried over the limit <= {most[0]}/{most[1]} of a flow",
+        "主机停顿影响仿真光纤：在更空闲的主机上重跑",
+        "stalls of the host disturbed the simulated fibre: run again on a quieter machine",
+        direction,
+        requirement,
+    )
+
+
+def reflector_restart(count: int) -> Gate:
+    """The reflector's counter ran through; after a restart nobody can say in which direction packets were lost."""
+    return Gate(
+        "reflector-restart",
+        _state(count > 0),
+        ("loss-direction",),
+        f"{count} restarts" if count else "none",
+        "the reflector's counter never begins again",
+        "查明反射端重启原因后重测",
+        "find out why the reflector restarted, measure again",
+    )
+
+
+def uncertainty(requirement: str, direction: str, expanded_ps: int, refuse_ns: int, warn_ns: int) -> Gate:
+    """U is small enough for a clock-based statement at all."""
+    warned = expanded_ps > warn_ns * 1000
+    return Gate(
+        "uncertainty",
+        _state(expanded_ps > refuse_ns * 1000),
+        CLOCK,
+        f"{direction}: U = {text(-(-expanded_ps // 1000))}{' (above the warning level)' * warned}",
+        f"U <= {text(refuse_ns)}, warning above {text(warn_ns)}",
+        "改善时钟或做零长校准以减小不确定度",
+        "better clocks or a zero-length calibration reduce the uncertainty",
+        direction,
+        requirement,
+    )
+
+
+def rehearsal(policy: Policy, simulated: Sequence[str]) -> Gate:
+    """A rehearsal policy certifies nothing real."""
+    return Gate(
+        "rehearsal-policy",
+        _state(policy.rehearsal and not simulated) if policy.rehearsal else "not-applicable",
+        ALL,
+        "rehearsal policy on a real link" if policy.rehearsal and not simulated else f"policy {policy.id}",
+        "rehearsal policies for simulated runs only",
+        "真实链路请用正式策略",
+        "use a policy that is not a rehearsal on a real link",
+        pass_only=True,
+    )
+
+
+def calibration_applies(found: Calibration | None, stream: Stream, planes: Sequence[str]) -> tuple[bool, Gate]:
+    """A calibration holds for the planes, frame size and about the rate (factor 2) it was taken at."""
+    limit = "same planes and frame size, rate within a factor of 2"
+    remedy = ("按本测试的平面、帧长和速率做零长校准", "calibrate back to back with these planes, this size and rate")
+    if found is None:
+        return False, Gate("calibration", "not-applicable", (), "none: planes enter in full", limit, *remedy)
+    wrong = []
+    if found.planes != "/".join(planes):
+        wrong.append(f"planes {found.planes}, here {'/'.join(planes)}")
+    if found.size != stream.size:
+        wrong.append(f"size {found.size}, here {stream.size}")
+    if not found.rate_pps <= 2 * stream.rate_pps <= 4 * found.rate_pps:
+        wrong.append(f"rate {found.rate_pps} pps, here {stream.rate_pps}")
+    if wrong:
+        said = f"{found.id} not applied, planes enter in full: {'; '.join(wrong)}"
+        return False, Gate("calibration", "not-applicable", (), said, limit, *remedy)
+    return True, Gate("calibration", "green", (), f"{found.id} applied", limit, *remedy)

@@ -1,0 +1,436 @@
+"""A Budget: named uncertainty components with their origin, combined in integer picoseconds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt
+from typing import Final, Literal
+
+from harness.clock import ClockState
+from harness.link import Direction, Link, Site
+from harness.measurement import Calibration
+from harness.policy import Policy
+from harness.samples import KERNEL, NIC, USER
+
+Distribution = Literal["rectangular", "normal"]
+
+K_TABLE_VERSION: Final = "k97.725/1"
+K_TABLE: Final = (
+    (1, 13968),
+    (2, 4527),
+    (3, 3307),
+    (4, 2870),
+    (5, 2649),
+    (6, 2517),
+    (7, 2429),
+    (8, 2367),
+    (9, 2320),
+    (10, 2284),
+    (11, 2255),
+    (12, 2232),
+    (13, 2212),
+    (14, 2196),
+    (15, 2182),
+    (16, 2169),
+    (17, 2159),
+    (18, 2149),
+    (19, 2141),
+    (20, 2134),
+    (21, 2127),
+    (22, 2121),
+    (23, 2115),
+    (24, 2110),
+    (25, 2106),
+    (26, 2101),
+    (27, 2097),
+    (28, 2094),
+    (29, 2090),
+    (30, 2087),
+    (31, 2084),
+    (32, 2082),
+    (33, 2079),
+    (34, 2077),
+    (35, 2074),
+    (36, 2072),
+    (37, 2070),
+    (38, 2068),
+    (39, 2067),
+    (40, 2065),
+    (41, 2063),
+    (42, 2062),
+    (43, 2060),
+    (44, 2059),
+    (45, 2058),
+    (46, 2056),
+    (47, 2055),
+    (48, 2054),
+    (49, 2053),
+    (50, 2052),
+    (55, 2047),
+    (60, 2043),
+    (70, 2037),
+    (80, 2032),
+    (90, 2029),
+    (100, 2026),
+    (120, 2022),
+    (150, 2017),
+    (200, 2013),
+    (300, 2009),
+    (500, 2006),
+    (1000, 2003),
+    (2000, 2002),
+    (5000, 2001),
+    (10000, 2001),
+)
+"""(nu, k in thousandths rounded up) of Student's t at the probability Phi(2) = 97.725 %; infinity: 2.000."""
+
+PLANE_NAMES: Final = {USER: "user", KERNEL: "kernel", NIC: "nic"}
+_ADMISSIBLE: Final = frozenset({"simulated", "kernel", "chrony"})
+
+
+def root_up(value: int) -> int:
+    """Square root of an integer, rounded up."""
+    root = isqrt(value)
+    return root + (root * root < value)
+
+
+def coverage_factor(nu_eff: int | None) -> int:
+    """Coverage factor k in thousandths for degrees of freedom rounded down; None is infinity (metrology 1.3)."""
+    if nu_eff is None:
+        return 2000
+    return next(k for nu, k in reversed(K_TABLE) if nu <= max(1, nu_eff))
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One input of a budget; sensitivity is one.
+
+    ``value_ps`` is the half-width of a rectangle, or for a normal law the value that ``divisor`` (thousandths)
+    turns into a standard uncertainty. ``nu`` None means infinity. ``u_ps`` is rounded up.
+    """
+
+    name_zh: str
+    name_en: str
+    value_ps: int
+    distribution: Distribution
+    origin: str
+    divisor: int = 1000
+    nu: int | None = None
+
+    @property
+    def u_ps(self) -> int:
+        """Standard uncertainty, ps, rounded up."""
+        if self.distribution == "rectangular":
+            return root_up(-(-self.value_ps * self.value_ps // 3))
+        return -(-self.value_ps * 1000 // self.divisor)
+
+    @property
+    def worst_ps(self) -> int:
+        """Its share of the linear worst case: the half-width, or two standard uncertainties."""
+        return self.value_ps if self.distribution == "rectangular" else 2 * self.u_ps
+
+    def as_dict(self) -> dict[str, object]:
+        """The component for result.json; divisor as text, "√3" for a rectangle."""
+        rectangular = self.distribution == "rectangular"
+        return {
+            "name_zh": self.name_zh,
+            "name_en": self.name_en,
+            "value_ps": self.value_ps,
+            "distribution": self.distribution,
+            "divisor": "√3" if rectangular else f"{self.divisor // 1000}.{self.divisor % 1000:03d}",
+            "u_ps": self.u_ps,
+            "nu": self.nu,
+            "origin": self.origin,
+            "type": "B" if self.nu is None else "A",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Components taken as independent: correlation is given no credit (metrology 0.2)."""
+
+    components: tuple[Component, ...]
+
+    @property
+    def u_c_ps(self) -> int:
+        """Combined standard uncertainty, ps, rounded up."""
+        return root_up(sum(c.u_ps * c.u_ps for c in self.components))
+
+    @property
+    def nu_eff(self) -> int | None:
+        """Effective degrees of freedom (Welch-Satterthwaite, GUM G.2b) rounded down; None is infinity."""
+        spread = sum((Fraction(c.u_ps**4, c.nu) for c in self.components if c.nu is not None), Fraction(0))
+        if spread == 0:
+            return None
+        squares: int = sum(c.u_ps * c.u_ps for c in self.components)
+        return int(squares * squares / spread)
+
+    @property
+    def k_milli(self) -> int:
+        """Coverage factor in thousandths."""
+        return coverage_factor(self.nu_eff)
+
+    @property
+    def expanded_ps(self) -> int:
+        """U = k u_c, ps, rounded up."""
+        return -(-self.k_milli * self.u_c_ps // 1000)
+
+    @property
+    def worst_case_ps(self) -> int:
+        """Linear sum of half-widths (two standard uncertainties for a normal law), ps."""
+        return sum(c.worst_ps for c in self.components)
+
+    def as_dict(self) -> dict[str, object]:
+        """The budget for result.json."""
+        return {
+            "components": [c.as_dict() for c in self.components],
+            "u_c_ps": self.u_c_ps,
+            "nu_eff": self.nu_eff,
+            "k_milli": self.k_milli,
+            "k_table": K_TABLE_VERSION,
+            "U_ps": self.expanded_ps,
+            "worst_case_ps": self.worst_case_ps,
+        }
+
+
+# --- what the evidence says of one clock --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClockClaim:
+    """What all admissible evidence of one site's clock says together.
+
+    ``bound_ns`` is the largest bound over all polls, None when no admissible source gave one at every poll;
+    ``refusal`` says why no clock-based statement may rest on it, empty when one may.
+    """
+
+    site: str
+    sources: tuple[str, ...]
+    bound_ns: int | None
+    skew_ppb: int | None
+    gap_ns: int
+    """Longest time between polls of the best covered source, run's ends included; -1 without polls."""
+    refusal: str
+
+    @property
+    def usable(self) -> bool:
+        """A clock-based statement may rest on it."""
+        return not self.refusal and self.bound_ns is not None
+
+
+def admissible(site: Site, link: Link, state: ClockState) -> bool:
+    """Whether a poll may carry a clock-based verdict; in-band words only of a far end the bench trusts."""
+    if state.site != site.name:
+        return False
+    if state.source in _ADMISSIBLE:
+        return True
+    return state.source == "in-band" and site.name == link.far.name and link.far_clock_trusted
+
+
+def claim(site: Site, link: Link, evidence: Sequence[ClockState], started_ns: int, ended_ns: int) -> ClockClaim:
+    """The clock of ``site`` by its evidence before, during and after a run; times ns UTC of the observing host.
+
+    Several sources: none may deny synchronisation, the largest bound counts. A source that does not know whether
+    it is synchronised, or how well, carries nothing: unknown is never yes.
+    """
+    polls: dict[str, list[ClockState]] = {}
+    denied = ""
+    in_band = False
+    for state in evidence:
+        if admissible(site, link, state):
+            polls.setdefault(state.source, []).append(state)
+            if state.synchronised is False:
+                denied = state.source
+        elif state.site == site.name and state.source == "in-band":
+            in_band = True
+    good = {
+        name: states
+        for name, states in polls.items()
+        if all(s.synchronised is True and s.bound_ns is not None for s in states)
+    }
+    bound = max((s.bound_ns for states in good.values() for s in states if s.bound_ns is not None), default=None)
+    skews = [s.skew_ppb for states in good.values() for s in states]
+    known = [s for s in skews if s is not None]
+    gap = min((_gap(states, started_ns, ended_ns) for states in good.values()), default=-1)
+    if not polls:
+        refusal = "only in-band words of a far end that is not trusted" if in_band else "no admissible clock evidence"
+    elif denied:
+        refusal = f"{denied} says: not synchronised"
+    elif not good:
+        refusal = "synchronisation or bound unknown"
+    else:
+        refusal = ""
+    return ClockClaim(
+        site.name,
+        tuple(sorted(polls)),
+        bound,
+        max(known) if known and len(known) == len(skews) else None,
+        gap,
+        refusal,
+    )
+
+
+def _gap(states: Sequence[ClockState], started_ns: int, ended_ns: int) -> int:
+    """Longest silence of one source from just before the run to just after; an end without a poll counts as far off."""
+    at = sorted(s.at_ns for s in states)
+    before = [t for t in at if t <= started_ns]
+    after = [t for t in at if t >= ended_ns]
+    if not before or not after:
+        return max(ended_ns - started_ns, 1 << 62)
+    inside = [before[-1], *(t for t in at if started_ns < t < ended_ns), after[0]]
+    return max((b - a for a, b in itertools.pairwise(inside)), default=0)
+
+
+# --- budgets ------------------------------------------------------------------------------------------------------
+
+
+def _rectangle(name_zh: str, name_en: str, ns: int, origin: str) -> Component:
+    return Component(name_zh, name_en, ns * 1000, "rectangular", origin)
+
+
+def _resolution(policy: Policy, end_zh: str, end_en: str) -> Component:
+    return Component(
+        f"{end_zh}时间戳分辨率",
+        f"timestamp resolution, {end_en}",
+        policy.resolution_ps,
+        "rectangular",
+        "whole ns in stamp and wire format",
+    )
+
+
+def plane_bound(policy: Policy, plane: int) -> int:
+    """The policy's bound for one uncalibrated timestamp of a plane, ns."""
+    return {
+        NIC: policy.uncalibrated_nic_plane_ns,
+        KERNEL: policy.uncalibrated_kernel_plane_ns,
+    }.get(plane, policy.uncalibrated_user_plane_ns)
+
+
+def _planes(policy: Policy, stamps: Sequence[tuple[int, int]]) -> list[Component]:
+    return [
+        _rectangle(
+            f"T{stamp} 时间戳平面（{PLANE_NAMES[plane]}，未校准）",
+            f"T{stamp} timestamp plane ({PLANE_NAMES[plane]}, uncalibrated)",
+            plane_bound(policy, plane),
+            policy.plane_origin,
+        )
+        for stamp, plane in stamps
+    ]
+
+
+def clock_budget(
+    policy: Policy,
+    direction: Direction,
+    *,
+    planes: tuple[int, int],
+    near: ClockClaim,
+    far: ClockClaim,
+    shared: str,
+    calibration: Calibration | None,
+) -> Budget:
+    """Budget of a clock-based one-way delay (RFC 7679 3.7).
+
+    ``planes``: worst source of the sending and of the receiving stamp. ``shared`` names the one clock of both ends
+    and makes the clock terms vanish, else empty. A clock without a usable bound contributes nothing here; its gate
+    refuses the statement. With a calibration the clocks count twice: its bias was taken between the same clocks at
+    another time.
+    """
+    parts: list[Component] = []
+    ends = (("近端", "near end", near), ("远端", "far end", far))
+    if shared:
+        parts.append(_rectangle("两端共用时钟", "both ends on one clock", 0, f"bench: shared clock {shared}"))
+    else:
+        for zh, en, clock in ends:
+            if clock.bound_ns is None:
+                continue
+            origin = f"{'+'.join(clock.sources)}: largest bound over all polls"
+            parts.append(_rectangle(f"{zh}时钟", f"clock, {en}", clock.bound_ns, origin))
+        for zh, en, clock in ends:
+            if clock.bound_ns is None or not 0 <= clock.gap_ns < 1 << 62:
+                continue
+            skew = policy.unknown_skew_ppb if clock.skew_ppb is None else clock.skew_ppb
+            origin = policy.unknown_skew_origin if clock.skew_ppb is None else "evidence: largest rate error"
+            drift = -(-skew * clock.gap_ns // 1_000_000_000)
+            parts.append(_rectangle(f"{zh}两次查询间漂移", f"drift between polls, {en}", drift, origin))
+    for zh, en, _ in ends:
+        parts.append(_resolution(policy, zh, en))
+    if calibration is None:
+        numbers = (1, 2) if direction is Direction.FORWARD else (3, 4)
+        parts += _planes(policy, list(zip(numbers, planes, strict=True)))
+    else:
+        parts += _calibrated(direction, calibration, () if shared else (near, far))
+    return Budget(tuple(parts))
+
+
+def _calibrated(direction: Direction, calibration: Calibration, clocks: Sequence[ClockClaim]) -> list[Component]:
+    spread = calibration.spread_ns[direction]
+    effective = max(2, calibration.samples // 50)
+    parts = [
+        Component(
+            "时间戳平面（零长校准离散）",
+            "timestamp planes (spread of the zero-length calibration)",
+            spread * 1000,
+            "normal",
+            f"calibration {calibration.id}: 95 % spread, RFC 7679 3.7.3",
+            1960,
+            max(1, effective - 1),
+        ),
+        Component(
+            "校准残差",
+            "calibration residual",
+            -(-spread * 1000 * 1254 // (1000 * max(1, isqrt(effective)))),
+            "normal",
+            f"calibration {calibration.id}: median of {calibration.samples} packets worth {effective}",
+            1960,
+            max(1, effective - 1),
+        ),
+    ]
+    parts += [
+        _rectangle(
+            f"校准时的时钟（{clock.site}）",
+            f"clock during the calibration, {clock.site}",
+            clock.bound_ns,
+            "taken as during the run",
+        )
+        for clock in clocks
+        if clock.bound_ns is not None
+    ]
+    return parts
+
+
+def bracket_budget(policy: Policy, limit_ns: int) -> Budget:
+    """Budget of the clock-free upper bound T4 - T1 near the limit: one clock's rate and resolution.
+
+    Software planes need no term: a stamp before sending and one after receiving only make T4 - T1 larger.
+    """
+    return Budget(
+        (
+            _rectangle(
+                "近端时钟速率",
+                "rate of the near clock",
+                -(-limit_ns * policy.near_rate_ppb // 1_000_000_000),
+                policy.near_rate_origin,
+            ),
+            _resolution(policy, "近端发送", "near end, T1"),
+            _resolution(policy, "近端接收", "near end, T4"),
+        )
+    )
+
+
+def pair_budget(policy: Policy, limit_ns: int, planes: tuple[int, int, int, int]) -> Budget:
+    """Budget of the round trip without turnaround against twice the limit: planes count, clock offsets do not."""
+    return Budget(
+        (
+            _rectangle(
+                "两端时钟速率",
+                "rate of the clocks",
+                -(-2 * limit_ns * policy.near_rate_ppb // 1_000_000_000),
+                policy.near_rate_origin,
+            ),
+            *(_resolution(policy, f"T{i} ", f"T{i}") for i in (1, 2, 3, 4)),
+            *_planes(policy, list(zip((1, 2, 3, 4), planes, strict=True))),
+        )
+    )
