@@ -1,4 +1,5 @@
 # Clock reads and the model of a clock with known error, for use without the GIL. All times are ns.
+cimport cython
 from libc.stdint cimport int64_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
@@ -17,6 +18,7 @@ cdef inline int64_t monotonic_ns() noexcept nogil:
     return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
 
 
+@cython.final
 cdef class ClockModel:
     cdef readonly int64_t offset_ns, skew_ppb, origin_ns, step_ns, step_at_ns
     cdef int64_t shift(self, int64_t t) noexcept nogil

@@ -1,5 +1,5 @@
 # Kernel and PHC clocks, their steps, and the model of a clock with known error.
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False, autotestdict=False
 """Kernel and PHC clocks, their steps, and the model of a clock with known error."""
 
 import errno
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from libc.stdint cimport INT64_MIN, int64_t
 from libc.string cimport memset
-from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+cimport cython
+from posix.time cimport clock_gettime, timespec
 
 cdef extern from "<time.h>" nogil:
     enum:
@@ -103,6 +104,7 @@ def adjtimex():
     }
 
 
+@cython.final
 cdef class ClockModel:
     """A clock with a known error: t' = t + offset + skew (t - origin) + step from ``step_at_ns`` on.
 
@@ -150,8 +152,7 @@ def read_pair():
     The narrowest of nine brackets raw-real-raw; ``raw`` is its middle, the pair is good to width / 2.
     """
     cdef int64_t before, real, after, width, best = -1, best_raw = 0, best_real = 0
-    cdef int i
-    for i in range(9):
+    for _ in range(9):
         before = raw_ns()
         real = realtime_ns()
         after = raw_ns()

@@ -1,5 +1,5 @@
 # The answering end: turns STAMP packets round promptly, tells their exact send time in the next reply.
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False, autotestdict=False
 """The answering end: turns STAMP packets round promptly, tells their exact send time in the next reply."""
 
 import ipaddress
@@ -7,6 +7,7 @@ import os
 import socket
 
 from cpython.exc cimport PyErr_CheckSignals
+cimport cython
 from libc.errno cimport EINTR, errno as c_errno
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -24,7 +25,7 @@ from fastpath.wire cimport (
 
 from fastpath import clock as _clock
 from fastpath import timestamping
-from fastpath.wire import CAUSES
+from fastpath.wire import CAUSES as _CAUSES
 
 cdef extern from *:
     """
@@ -105,6 +106,7 @@ cdef struct Counts:
     int64_t causes[CAUSE_COUNT]
 
 
+@cython.final
 cdef class Reflector:
     """Answers STAMP (RFC 8762, RFC 8972) and TWAMP-Light test packets on bound UDP sockets.
 
@@ -239,7 +241,8 @@ cdef class Reflector:
     # Sessions: a hash table of fixed size whose entries also form a list by last use
 
     cdef int bucket_of(self, const uint8_t *address, int port, uint16_t ssid, int listener) noexcept nogil:
-        cdef uint64_t h = 14695981039346656037ULL ^ self.nonce_number  # FNV-1a, salted so nobody outside can aim at a bucket
+        # FNV-1a, salted so nobody outside can aim at a bucket
+        cdef uint64_t h = 14695981039346656037ULL ^ self.nonce_number
         cdef int i
         for i in range(16):
             h = (h ^ address[i]) * 1099511628211ULL
@@ -269,7 +272,8 @@ cdef class Reflector:
         if self.oldest < 0:
             self.oldest = index
 
-    cdef int session_of(self, const uint8_t *address, int port, uint16_t ssid, int listener, int64_t now) noexcept nogil:
+    cdef int session_of(self, const uint8_t *address, int port, uint16_t ssid, int listener,
+                        int64_t now) noexcept nogil:
         # Index of the session, made if need be; -1 when the table is full.
         cdef int bucket = self.bucket_of(address, port, ssid, listener)
         cdef int index = self.buckets[bucket]
@@ -345,7 +349,6 @@ cdef class Reflector:
     cdef void read_stamps(self, int listener) noexcept nogil:
         cdef Control control
         cdef int got, i, k, index
-        cdef int64_t written
         cdef State *s
         cdef Sent *sent
         while True:
@@ -382,7 +385,6 @@ cdef class Reflector:
         # The reply in a packet that came back whole: its T3, written to the ns, is found in it again.
         cdef int index = self.newest, i, k, looks = 0
         cdef uint8_t written[8]
-        cdef uint32_t seconds, rest
         while index >= 0 and looks < 64:
             looks += 1
             for k in range(DEPTH):
@@ -666,7 +668,7 @@ cdef class Reflector:
             "loops_refused": self.counts.loops_refused,
         }
         for i in range(1, CAUSE_COUNT):
-            counts[CAUSES[i]] = self.counts.causes[i]
+            counts[_CAUSES[i]] = self.counts.causes[i]
         return counts
 
 

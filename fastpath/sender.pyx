@@ -1,5 +1,5 @@
 # The sending end: paces STAMP packets, joins their stamps with the replies into rows.
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False, autotestdict=False
 """The sending end: paces STAMP packets, joins their stamps with the replies into rows."""
 
 import os
@@ -8,15 +8,15 @@ import threading
 
 import numpy as np
 
+cimport cython
 from libc.errno cimport EAGAIN, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ENOBUFS, errno as c_errno
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-from posix.time cimport CLOCK_MONOTONIC, timespec
 
 from fastpath.clock cimport ClockModel, monotonic_ns, realtime_ns
 from fastpath.timestamping cimport (
-    AF_INET, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SCM_TS_OPT_ID, SOL_SOCKET, SOURCE_KERNEL, SOURCE_NIC, SOURCE_NONE,
+    MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SCM_TS_OPT_ID, SOL_SOCKET, SOURCE_KERNEL, SOURCE_NIC, SOURCE_NONE,
     SOURCE_USER, Batch, Control, free_batch, iovec, mmsghdr, new_batch, parse_control, put_control, receive_batch,
     sendmmsg,
 )
@@ -26,7 +26,7 @@ from fastpath.wire cimport (
 )
 
 from fastpath import timestamping
-from fastpath.wire import CAUSES
+from fastpath.wire import CAUSES as _CAUSES
 
 cdef extern from *:
     """
@@ -118,6 +118,7 @@ cdef struct ReplyCounts:
     int64_t planes[16]          # stamp * 4 + source
 
 
+@cython.final
 cdef class Sender:
     """Sends one packet per entry of ``offsets`` and joins each with its reply.
 
@@ -475,8 +476,7 @@ cdef class Sender:
         cdef int64_t index, head, diff
         cdef uint8_t *data
         cdef uint32_t number
-        cdef int rounds
-        for rounds in range(1 << 20):
+        for _ in range(1 << 20):
             got = receive_batch(f.fd, batch, MSG_ERRQUEUE | MSG_DONTWAIT)
             if got <= 0:
                 return
@@ -535,9 +535,9 @@ cdef class Sender:
         cdef Flow *f = &self.flows[flow]
         cdef Control control
         cdef Reply reply
-        cdef int got, i, cause, rounds
+        cdef int got, i, cause
         cdef int64_t near
-        for rounds in range(64):
+        for _ in range(64):
             got = receive_batch(f.fd, batch, MSG_DONTWAIT)
             if got < 0:
                 self.back.refused += 1                  # an ICMP error; the queue may still hold packets
@@ -882,7 +882,7 @@ cdef class Sender:
             "longest_collection_ns": self.back.longest_pause,
         }
         for i in range(1, CAUSE_COUNT):
-            counts[CAUSES[i]] = self.back.causes[i]
+            counts[_CAUSES[i]] = self.back.causes[i]
         return counts
 
     def planes(self):
@@ -911,16 +911,17 @@ cdef class Sender:
         if not f.has_far:
             return None
         r = f.last
-        answer = {"seq": r.seq, "stateful": bool(f.stateful), "error_estimate": r.error_estimate, "ttl": r.ttl}
-        answer.update(zip(("facts", "clock_id", "nonce"), (r.facts, r.clock_id, r.nonce) if r.has_facts else (None,) * 3,
-                          strict=True))
-        answer.update(zip(("sync_in", "method_in", "sync_out", "method_out"),
-                          (r.sync_in, r.method_in, r.sync_out, r.method_out) if r.has_time_info else (None,) * 4,
-                          strict=True))
-        answer.update(zip(("dscp", "ecn", "reverse_refused"),
-                          (r.dscp2, r.ecn, r.reverse_refused) if r.has_cos else (None,) * 3, strict=True))
-        answer.update(zip(("r_rxc", "r_txc"), (r.r_rxc, r.r_txc) if r.has_direct else (None,) * 2, strict=True))
-        return answer
+        facts = (r.facts, r.clock_id, r.nonce) if r.has_facts else (None,) * 3
+        time_info = (r.sync_in, r.method_in, r.sync_out, r.method_out) if r.has_time_info else (None,) * 4
+        cos = (r.dscp2, r.ecn, r.reverse_refused) if r.has_cos else (None,) * 3
+        direct = (r.r_rxc, r.r_txc) if r.has_direct else (None,) * 2
+        return {
+            "seq": r.seq, "stateful": bool(f.stateful), "error_estimate": r.error_estimate, "ttl": r.ttl,
+            **dict(zip(("facts", "clock_id", "nonce"), facts, strict=True)),
+            **dict(zip(("sync_in", "method_in", "sync_out", "method_out"), time_info, strict=True)),
+            **dict(zip(("dscp", "ecn", "reverse_refused"), cos, strict=True)),
+            **dict(zip(("r_rxc", "r_txc"), direct, strict=True)),
+        }
 
     def live(self):
         """(sent, received, lost, p50, p99, max) for a progress line; lost counts settled rows.

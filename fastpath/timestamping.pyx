@@ -1,5 +1,5 @@
 # Sockets whose packets are stamped by the kernel or the NIC, not by the program.
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False, autotestdict=False
 """Sockets whose packets are stamped by the kernel or the NIC, not by the program."""
 
 import errno
@@ -152,35 +152,33 @@ VIRTUAL_DRIVERS = frozenset({"lo", "veth", "tun", "dummy", "ifb", "netkit", "bri
 class Capability(NamedTuple):
     """What a socket was granted. Whether stamps really come is told by the first packets: `Sender.planes`.
 
-    ``rx``, ``tx``: "nic", "kernel" or "user", the best source that may be expected.
+    ``rx``, ``tx``: "nic", "kernel" or "user", the best source that may be expected. ``opt_id``: TX stamps carry an
+    id. ``caller_id``: the id is the sender's own choice (SCM_TS_OPT_ID). ``receive_buffer``: SO_RCVBUF in force,
+    octets of kernel accounting. ``remark``: why it is less than was asked, empty when it is not.
     """
 
     rx: str
     tx: str
     opt_id: bool
-    """TX stamps carry an id."""
     caller_id: bool
-    """The id is the sender's own choice (SCM_TS_OPT_ID)."""
     receive_buffer: int
-    """SO_RCVBUF in force, octets of kernel accounting."""
     remark: str
-    """Why it is less than was asked; empty when it is not."""
 
 
 class InterfaceFacts(NamedTuple):
-    """What the kernel says of an interface."""
+    """What the kernel says of an interface.
+
+    ``driver``: "veth", "lo", "ixgbe" …, empty when the kernel does not say. ``virtual``: its packets never leave
+    the machine (driver in VIRTUAL_DRIVERS). ``phc``: N of /dev/ptpN, -1 none. ``software``, ``hardware``: it
+    stamps TX and RX of every packet in the kernel, in the NIC, by its own account.
+    """
 
     driver: str
-    """"veth", "lo", "ixgbe" …; empty when the kernel does not say."""
     virtual: bool
-    """Its packets never leave the machine (driver in VIRTUAL_DRIVERS)."""
     mtu: int
     phc: int
-    """N of /dev/ptpN, -1 none."""
     software: bool
-    """Stamps TX and RX in the kernel, by its own account."""
     hardware: bool
-    """Stamps TX and RX in the NIC, by its own account."""
 
 
 cdef void parse_control(msghdr *message, Control *out) noexcept nogil:
