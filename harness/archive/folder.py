@@ -30,7 +30,7 @@ from harness.archive.ledger import (
     Ledger,
     ledger,
 )
-from harness.archive.measurements import CALIBRATION, calibration_file, files, load_measurement
+from harness.archive.measurements import CALIBRATION, calibration_file, files, load_calibration, load_measurement
 from harness.archive.segments import ROWS, SegmentWriter
 from harness.errors import ArchiveError
 from harness.journal import Instants, Journal, host_instants, read
@@ -56,9 +56,9 @@ _RUN: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 def certify(measurements: Sequence[Measurement], policy_text: str, provenance: Mapping[str, JSON]) -> Mapping[str, Any]:
     """The harness's own judge, `harness.certificate.judge`, under the policy in ``policy_text`` (TOML)."""
     from harness.certificate import judge  # noqa: PLC0415 - only who judges needs the judging half of the house
-    from harness.policy import Policy  # noqa: PLC0415
+    from harness.policy import parse  # noqa: PLC0415
 
-    return judge(measurements, Policy.from_toml(policy_text), provenance)
+    return judge(measurements, parse(policy_text), provenance)
 
 
 def file_name(text: str) -> str:
@@ -268,6 +268,24 @@ class RunFolder:
     def measurements(self) -> tuple[Measurement, ...]:
         """The finished measurements as read back from disk, in the order of finishing."""
         return measurements(self.path, self.ledger)
+
+    @property
+    def finished(self) -> tuple[str, ...]:
+        """Ids of the finished measurements, calibrations apart, in the order of finishing; reads no samples."""
+        prefix = f"{MEASUREMENTS}/"
+        return tuple(name.removeprefix(prefix) for name in self.ledger.finished if name.startswith(prefix))
+
+    def load(self, measurement_id: str, section: str = MEASUREMENTS) -> Measurement:
+        """One finished measurement as read back from disk."""
+        if f"{section}/{measurement_id}" not in self.ledger.finished:
+            raise ArchiveError(f"a finished measurement {section}/{measurement_id}", "none", "measure it first")
+        return load_measurement(self.path / "data" / section / measurement_id)
+
+    def calibration(self, measurement_id: str) -> Calibration | None:
+        """The numbers derived from a finished calibration measurement; None when this run has none of that id."""
+        if f"{CALIBRATIONS}/{measurement_id}" not in self.ledger.finished:
+            return None
+        return load_calibration(self.path / "data" / CALIBRATIONS / measurement_id)
 
     def begin(self, measurement_id: str, section: str = MEASUREMENTS, rows: int = ROWS) -> SegmentWriter:
         """Start a measurement; its rows go to the writer as they come, ``rows`` to a segment.

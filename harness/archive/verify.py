@@ -28,7 +28,8 @@ from harness.archive.folder import (
 )
 from harness.archive.ledger import COMMITTED, RESUMED, Ledger, ledger
 from harness.archive.measurements import CALIBRATION, MEASUREMENT, load_calibration, load_measurement
-from harness.errors import ArchiveError
+from harness.calibration import calibrate
+from harness.errors import ArchiveError, HarnessError
 from harness.journal import TORN, Reading, read
 from harness.provenance import software
 
@@ -140,7 +141,7 @@ def _records(path: Path, book: Ledger) -> list[str]:
 
 
 def _calibrations(path: Path, book: Ledger) -> Check:
-    """Each calibration that a measurement subtracts stands in the bag with the same numbers and its raw samples."""
+    """Each calibration that a measurement subtracts stands in the bag, its numbers derived again from its samples."""
     problems, used = [], 0
     prefix = f"{CALIBRATIONS}/"
     try:
@@ -158,9 +159,11 @@ def _calibrations(path: Path, book: Ledger) -> Check:
             used += 1
             if stated not in [plain(calibration) for calibration in stored.values()]:
                 problems.append(f"{name} subtracts a calibration that is not under data/{CALIBRATIONS}")
-        for name in stored:
-            load_measurement(path / "data" / name)
-    except (ArchiveError, KeyError) as error:
+        for name, calibration in stored.items():
+            raw = load_measurement(path / "data" / name)
+            if calibrate(calibration.id, raw.samples, raw.stream, calibration.planes) != calibration:
+                problems.append(f"data/{name}/{CALIBRATION} is not what its samples give")
+    except (HarnessError, KeyError) as error:
         return Check("calibration", "failed", str(error))
     return _outcome("calibration", problems, f"{used} measurements are calibrated, by {len(stored)} kept here")
 

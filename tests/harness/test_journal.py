@@ -84,7 +84,7 @@ def test_a_line_torn_twice_keeps_both_beginnings(path: Path) -> None:
     Journal(path, ticking()).close()
     path.write_bytes(whole[:first] + b'{"data":{"fi')
     with Journal(path, ticking()) as journal:
-        assert [e.data["octets"] for e in journal.entries[1:]] == [9, 12]
+        assert {str(e.data["octets"]) for e in journal.entries[1:]} == {"9", "12"}
 
 
 def test_a_torn_line_set_aside_but_not_reported_is_reported_by_the_next_writer(path: Path) -> None:

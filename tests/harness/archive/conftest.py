@@ -14,14 +14,16 @@ import pytest
 
 from harness.archive.canonical import JSON
 from harness.archive.folder import CALIBRATIONS, RunFolder
+from harness.calibration import calibrate
 from harness.clock import Clock, ClockState
 from harness.journal import Instants
-from harness.link import Direction, Endpoint, Link, Route, Site
+from harness.link import Endpoint, Link, Route, Site
 from harness.measurement import Calibration, Health, Measurement
 from harness.samples import COLUMNS, FAR_SYNCHRONISED, MISSING, RECEIVED, SENT, Column, Samples, Stalls
 from harness.stream import Stream
 
 NOON = 1_790_000_000_000_000_000
+STREAM = Stream("floor", 10_000, 30_000_000, 128, seed="00" * 16)
 
 
 def realistic(n: int, flows: int = 16, seed: int = 1, loss: float = 0.01) -> dict[str, Column]:
@@ -67,7 +69,7 @@ def a_measurement(name: str = "m1", rows: int = 300, interrupted: str = "", cali
         for k in range(5)
     )
     return Measurement(
-        name, link, Stream("floor", 10_000, 30_000_000, 128, seed="00" * 16), Samples(**realistic(rows)), states,
+        name, link, STREAM, Samples(**realistic(rows)), states,
         Health({"sent": rows, "received": rows - 3}, NOON, NOON + 10**9, (-100_000, 2**60)),
         a_calibration() if calibrated else None,
         Stalls(np.array([3, 5]), np.array([0, 1]), np.array([60_000, 70_000])),
@@ -76,10 +78,8 @@ def a_measurement(name: str = "m1", rows: int = 300, interrupted: str = "", cali
 
 
 def a_calibration() -> Calibration:
-    return Calibration(
-        "cal1", {Direction.FORWARD: 1_200, Direction.BACKWARD: -300},
-        {Direction.FORWARD: 90, Direction.BACKWARD: 2**53}, 1_000, 10_000, 128, "kernel/kernel/kernel/kernel",
-    )  # fmt: skip
+    """What `calibrate` derives from the measurement "cal1" of 500 rows."""
+    return calibrate("cal1", Samples(**realistic(500)), STREAM, "kernel/kernel")
 
 
 def counting_judge(measurements: Sequence[Measurement], policy: str, provenance: Mapping[str, JSON]) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def started(root: Path, instants: Instants | None = None, suffix: str = "c0ffee"
 def whole_run(root: Path) -> Path:
     """A sealed run with a calibration and two measurements."""
     with started(root) as folder:
-        folder.store(a_measurement("cal1", 100, calibrated=False), CALIBRATIONS, a_calibration())
+        folder.store(a_measurement("cal1", 500, calibrated=False), CALIBRATIONS, a_calibration())
         writer = folder.begin("m1", rows=128)
         for start in range(0, 300, 50):
             writer.append({n: c[start : start + 50] for n, c in realistic(300).items()})

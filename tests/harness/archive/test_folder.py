@@ -64,6 +64,8 @@ def test_a_measurement_comes_back_in_every_field(kit: Any, folder: RunFolder) ->
     folder.store(whole)
     folder.store(bare)
     back = folder.measurements
+    assert folder.finished == ("m1", "m2")
+    assert kit.same(folder.load("m1"), whole)
     assert kit.same(back[0], whole)
     assert kit.same(back[1], bare)
     assert not kit.same(back[0], bare)
@@ -74,8 +76,12 @@ def test_a_calibration_keeps_its_raw_samples_and_numbers(kit: Any, folder: RunFo
     folder.store(raw, CALIBRATIONS, kit.a_calibration())
     directory = folder.path / "data/calibration/cal1"
     assert kit.same(load_measurement(directory), raw)
-    assert load_calibration(directory) == kit.a_calibration()
-    assert folder.measurements == ()
+    assert load_calibration(directory) == folder.calibration("cal1") == kit.a_calibration()
+    assert kit.same(folder.load("cal1", CALIBRATIONS), raw)
+    assert (folder.measurements, folder.finished) == ((), ())
+    assert folder.calibration("m1") is None
+    with pytest.raises(ArchiveError, match="measure it first"):
+        folder.load("cal1")
 
 
 def test_rows_written_while_measuring_must_be_all_rows(kit: Any, folder: RunFolder) -> None:

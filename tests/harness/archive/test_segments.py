@@ -155,7 +155,7 @@ def test_the_writer_cuts_segments_and_the_readers_join_them(kit: Any, tmp_path: 
         out.append(part(columns, start, start + 70))
         assert out.written == (start + 70) // 300 * 300 or start == 980
     out.append(part(columns, 0, 0))
-    out.flush()
+    assert equal(out.samples(), columns)
     out.flush()
     assert [len(s) for s in iterate(tmp_path)] == [300, 300, 300, 100]
     assert equal(load_samples(tmp_path), columns)

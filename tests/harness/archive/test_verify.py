@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +148,22 @@ def test_a_calibration_that_is_not_kept_is_found(kit: Any, tmp_path: Path, check
         folder.seal(kit.counting_judge)
     assert failed(check(folder.path)) == {"calibration"}
     with kit.started(tmp_path / "other") as folder:
-        folder.store(kit.a_measurement("cal1", calibrated=False), CALIBRATIONS, kit.a_calibration())
+        folder.store(kit.a_measurement("cal1", 500, calibrated=False), CALIBRATIONS, kit.a_calibration())
         folder.store(kit.a_measurement("m1"))
         folder.seal(kit.counting_judge)
     assert failed(check(folder.path)) == set()
+
+
+def test_a_calibration_with_kinder_numbers_is_found(kit: Any, tmp_path: Path, check: Verify) -> None:
+    numbers = kit.a_calibration()
+    kinder = replace(numbers, bias_ns={way: bias + 900 for way, bias in numbers.bias_ns.items()})
+    with kit.started(tmp_path) as folder:
+        folder.store(kit.a_measurement("cal1", 500, calibrated=False), CALIBRATIONS, kinder)
+        folder.store(replace(kit.a_measurement("m1"), calibration=kinder))
+        folder.seal(kit.counting_judge)
+    checks = check(folder.path)
+    assert failed(checks) == {"calibration"}
+    assert "data/calibration/cal1/calibration.json is not what its samples give" in checks["calibration"].detail
 
 
 def test_a_resumed_run_verifies_with_its_attempts(kit: Any, tmp_path: Path, check: Verify) -> None:
