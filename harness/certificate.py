@@ -848,7 +848,7 @@ def _would_settle(
     }
 
 
-def _short(study: _Study, requirement: Requirement, direction: Direction) -> list[str]:
+def _short(study: _Study, requirement: Requirement, direction: Direction, basis: str) -> list[str]:
     """What is missing for a PASS: minimum time, windows, effective samples; an interruption."""
     m = study.measurement
     missing = [f"interrupted by {m.interrupted}"] if m.interrupted else []
@@ -861,10 +861,12 @@ def _short(study: _Study, requirement: Requirement, direction: Direction) -> lis
     windows = (span + requirement.window_s * 10**9 // 2) // (requirement.window_s * 10**9)
     if windows < requirement.min_windows:
         missing.append(f"{windows} windows measured, {requirement.min_windows} required")
-    worst = min(study.flows, key=lambda f: f.clock[requirement.id, direction].least_n_eff)
-    got = worst.clock[requirement.id, direction].least_n_eff
+    got, port = min(
+        ((f.clock[requirement.id, direction] if basis == "clock" else f.free[requirement.id]).least_n_eff, f.port)
+        for f in study.flows
+    )
     if got < requirement.min_n_eff:
-        missing.append(f"n_eff {int(got)} on flow {worst.port}, {requirement.min_n_eff} required")
+        missing.append(f"n_eff {int(got)} on flow {port}, {requirement.min_n_eff} required")
     return missing
 
 
@@ -888,7 +890,7 @@ def _direction(study: _Study, requirement: Requirement, direction: Direction) ->
     statements = [based, free]
     verdict = same_claim(Verdict(s["verdict"]) for s in statements)
     speaks = next(s for s in statements if s["verdict"] == verdict)
-    short = _short(study, requirement, direction)
+    short = _short(study, requirement, direction, speaks["basis"])
     zh, en = speaks["reason_zh"], speaks["reason_en"]
     if short and verdict is Verdict.PASS:
         verdict = Verdict.INDETERMINATE

@@ -143,7 +143,7 @@ def tell(story: Story, name: str = "m1") -> Measurement:
     calibration = None
     if story.calibrated:
         both = dict.fromkeys(Direction, 0)
-        spread = dict.fromkeys(_directions(), 1000)
+        spread = dict.fromkeys(Direction, 1000)
         calibration = Calibration(
             "cal", both, spread, 60_000, story.rate_pps, story.size, "kernel/kernel/kernel/kernel"
         )
