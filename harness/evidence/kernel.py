@@ -1,0 +1,69 @@
+"""The kernel's own account of its clock: adjtimex, read with suspicion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from fastpath import clock as core_clock
+from harness.clock import ClockState
+
+STA_INS: Final = 0x0010
+STA_DEL: Final = 0x0020
+STA_UNSYNC: Final = 0x0040
+TIME_INS, TIME_DEL, TIME_OOP, TIME_WAIT, TIME_ERROR = 1, 2, 3, 4, 5
+
+UNKNOWN_US: Final = 16_000_000
+"""NTP_PHASE_LIMIT: where the kernel's maximum error stops growing; nobody has set it for hours, or ever."""
+GROWTH_US: Final = 500
+"""The kernel itself adds this to the maximum error each second (MAXFREQ, 500 ppm)."""
+SILENT_US: Final = 4 * GROWTH_US
+"""Growth after which a servo that updates at least once a second has fallen silent."""
+
+
+def state_of(site: str, at_ns: int, reading: Mapping[str, int]) -> ClockState:
+    """What an adjtimex reading is worth; ``at_ns`` ns since 1970 UTC.
+
+    A bound only where somebody wrote one: not zero, below 16 s, STA_UNSYNC clear. ptp4l and phc2sys clear STA_UNSYNC
+    but write a maximum error of zero at each update, which the kernel then counts up by 500 us a second; so a whole
+    multiple of 500 us is that count, not an uncertainty, and the bound stays unknown. chronyd writes a true maximum
+    error but clears STA_UNSYNC only with rtcsync; then synchronisation is unknown here and chrony itself must say.
+    A bound is the maximum error plus what the kernel is still slewing away.
+    """
+    status, most_us = reading["status"], reading["maxerror_us"]
+    grown = most_us % GROWTH_US == 0
+    written = 0 < most_us < UNKNOWN_US and not grown
+    synchronised: bool | None
+    if most_us >= UNKNOWN_US:
+        synchronised = False
+    elif status & STA_UNSYNC or reading["state"] == TIME_ERROR or (grown and most_us > SILENT_US):
+        synchronised = None
+    else:
+        synchronised = True
+    bound = most_us * 1000 + abs(reading["offset_ns"]) if written and synchronised else None
+    return ClockState(
+        site=site,
+        source="kernel",
+        at_ns=at_ns,
+        synchronised=synchronised,
+        bound_ns=bound,
+        skew_ppb=None,  # the kernel knows the correction it applies, not how wrong that is
+        tai_utc_s=reading["tai"] or None,  # zero is what an unset offset looks like
+        leap_pending=bool(status & (STA_INS | STA_DEL)) and reading["state"] != TIME_WAIT,
+        identity=f"clock:{core_clock.clock_id():08x}",
+        raw="adjtimex " + " ".join(f"{key}={value}" for key, value in reading.items()),
+    )
+
+
+class Kernel:
+    """adjtimex(2) of this host."""
+
+    name = "kernel"
+
+    def __init__(self, site: str, read: Callable[[], Mapping[str, int]] = core_clock.adjtimex) -> None:
+        self.site = site
+        self._read = read
+
+    def poll(self, at_ns: int) -> ClockState:
+        """The state now; ``at_ns`` ns since 1970 UTC is when that is. Raises OSError when the kernel refuses."""
+        return state_of(self.site, at_ns, self._read())
