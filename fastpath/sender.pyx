@@ -99,6 +99,7 @@ cdef struct Flow:
     int64_t arrivals            # valid replies to rows
     int stateful                # the reflector's numbers are its own
     int has_far
+    int follows_up              # it has sent a Follow-Up stamp
     int has_nonce
     uint32_t nonce, clock_id
     uint32_t last_far_seq, last_sender_seq
@@ -281,7 +282,7 @@ cdef class Sender:
                     target = now + 50 * MS
                 millicert_sleep_until(target)
                 now = monotonic_ns()
-                self.note_stall(now - (due if self.spin else target))
+                self.note_stall(now - due)
                 self.previous = now
                 continue
             self.note_stall(now - self.previous)
@@ -457,7 +458,7 @@ cdef class Sender:
         # Whether the last row of the flow may still learn its T3 (a look without a lock: at worst one packet too many).
         cdef int64_t last = self.head - 1
         cdef Row *row
-        if self.layouts[flow].off_follow_up == 0:
+        if self.layouts[flow].off_follow_up == 0 or (self.flows[flow].arrivals > 2 and not self.flows[flow].follows_up):
             return 0
         while last >= 0 and last % self.flow_count != flow:
             last -= 1
@@ -556,13 +557,13 @@ cdef class Sender:
                 cause = parse_reply(batch.data + i * batch.stride, batch.messages[i].msg_len, &self.layouts[flow],
                                     near + self.tai, &reply)
                 if cause == CAUSE_OK:
-                    cause = self.accept(flow, batch.data + i * batch.stride, &reply, &control, near)
+                    cause = self.accept(flow, &reply, &control, near)
                 self.back.causes[cause] += 1
             if got < batch.count:
                 return 0
         return 1
 
-    cdef int accept(self, int flow, const uint8_t *packet, Reply *reply, Control *control, int64_t now) noexcept nogil:
+    cdef int accept(self, int flow, Reply *reply, Control *control, int64_t now) noexcept nogil:
         # Places one well-formed reply; returns its Cause.
         cdef Flow *f = &self.flows[flow]
         cdef int64_t head = load(&self.head)
@@ -612,10 +613,10 @@ cdef class Sender:
         row.far_seq = reply.seq
         row.ttl = reply.ttl
         row.error_estimate = reply.error_estimate
-        self.place_stamps(flow, row, packet, reply, control, now)
+        self.place_stamps(row, reply, control, now)
         f.slots[reply.seq & (SLOTS - 1)].far_seq = reply.seq
         f.slots[reply.seq & (SLOTS - 1)].row = index
-        row.awaits_follow_up = reply.has_follow_up and row.sources[2] == SOURCE_USER
+        row.awaits_follow_up = self.layouts[flow].off_follow_up != 0
         row.reply_flags |= RECEIVED
         if reply.error_estimate & 0x8000:
             row.reply_flags |= FAR_SYNCHRONISED
@@ -627,18 +628,15 @@ cdef class Sender:
         self.note_delay(row)
         return CAUSE_OK
 
-    cdef void place_stamps(self, int flow, Row *row, const uint8_t *packet, Reply *reply, Control *control,
-                           int64_t now) noexcept nogil:
-        cdef int authenticated = self.layouts[flow].authenticated
-        # a reflector without a clock reading sends zeros: no stamp, never 1900 (RFC 8762 figures 2 and 4)
-        if not all_zero(packet + (32 if authenticated else 16)):
+    cdef void place_stamps(self, Row *row, Reply *reply, Control *control, int64_t now) noexcept nogil:
+        if reply.t2 != INT64_MIN:
             row.t2 = reply.t2
             row.sources[1] = SOURCE_USER
             if reply.has_facts and reply.facts & FACT_T2_NIC:
                 row.sources[1] = SOURCE_NIC
             elif reply.has_facts and reply.facts & FACT_T2_KERNEL:
                 row.sources[1] = SOURCE_KERNEL
-        if not all_zero(packet + (16 if authenticated else 4)):
+        if reply.t3 != INT64_MIN:
             row.t3 = reply.t3
             row.sources[2] = SOURCE_USER
         if control.hardware != INT64_MIN:
@@ -685,6 +683,7 @@ cdef class Sender:
         cdef Row *row
         if not reply.has_follow_up or reply.follow_up_method == 0 or reply.follow_up_t3 == INT64_MIN:
             return
+        f.follows_up = 1
         f.stateful = 1                                  # a stateless reflector sends zeros here (RFC 8972 4.7)
         slot = &f.slots[reply.follow_up_seq & (SLOTS - 1)]
         if slot.row < 0 or slot.far_seq != reply.follow_up_seq or slot.row < self.ready:
@@ -731,7 +730,7 @@ cdef class Sender:
             row = &self.rows[i & self.mask]
             if not self.aged(row, drained):
                 break
-            if row.awaits_follow_up:
+            if row.awaits_follow_up and self.flows[i % self.flow_count].follows_up:
                 # the next reply of the flow may still bring its T3
                 if i + self.flow_count < head:
                     if not self.aged(&self.rows[(i + self.flow_count) & self.mask], drained):
@@ -1002,14 +1001,6 @@ def _prepare(fd, hardware, interface):
         except OSError as why:
             raise OSError(why.errno, f"socket {fd} is not connected to the reflector") from why
     return timestamping.enable(fd, hardware, interface)
-
-
-cdef inline int all_zero(const uint8_t *octets) noexcept nogil:
-    cdef int i
-    for i in range(8):
-        if octets[i]:
-            return 0
-    return 1
 
 
 cdef inline int bucket(int64_t value) noexcept nogil:

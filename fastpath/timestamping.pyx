@@ -183,6 +183,7 @@ class InterfaceFacts(NamedTuple):
 
 cdef void parse_control(msghdr *message, Control *out) noexcept nogil:
     cdef cmsghdr *header = CMSG_FIRSTHDR(message)
+    cdef uint8_t *end = <uint8_t *>message.msg_control + message.msg_controllen
     cdef unsigned char *data
     cdef int level, kind
     cdef int64_t times[6]
@@ -202,7 +203,7 @@ cdef void parse_control(msghdr *message, Control *out) noexcept nogil:
     out.local_family = 0
     out.truncated = (message.msg_flags & MSG_CTRUNC) != 0
     while header != NULL:
-        if header.cmsg_len < CMSG_LEN(0):
+        if header.cmsg_len < CMSG_LEN(0) or header.cmsg_len > <size_t>(end - <uint8_t *>header):
             break
         level = header.cmsg_level
         kind = header.cmsg_type
