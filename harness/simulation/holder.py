@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,13 @@ def _sysctl(path: str, value: str) -> None:
             raise
 
 
+def _netlink() -> Any:
+    """A netlink socket of the present namespace."""
+    from pyroute2.iproute.linux import IPRoute  # noqa: PLC0415 - a user namespace is entered before any thread starts
+
+    return IPRoute()  # type: ignore[no-untyped-call]
+
+
 class _Holder:
     """Namespaces by name "<link>/near", "<link>/fibre", "<link>/far"."""
 
@@ -76,15 +84,13 @@ class _Holder:
             for name, peer_name, patch in (("va", "vb", False), ("pa", "pb", True)):
                 self._ends(link, name, peer_name, patch=patch)
             for name in ("fa", "fb"):
-                self._up(link, "fibre", name, ())
+                self._up(f"{link['name']}/fibre", name, ())
         inodes = {name: os.fstat(fd).st_ino for name, fd in self.namespaces.items()}
         return {"pid": os.getpid(), "fds": self.namespaces, "inodes": inodes}
 
     def _cable(self, link: dict[str, Any], one: tuple[str, str], other: tuple[str, str]) -> None:
-        from pyroute2 import IPRoute  # noqa: PLC0415 - it must be opened inside the namespace, after unshare
-
         self.enter(f"{link['name']}/{one[0]}")
-        with IPRoute() as route:
+        with _netlink() as route:
             route.link(
                 "add", ifname=one[1], kind="veth", mtu=link["mtu"], address=_mac(link, one[1]),
                 peer={
@@ -97,15 +103,13 @@ class _Holder:
         addresses = link["patch" if patch else "addresses"]
         for side, own, other, mine, theirs in (("near", near, far, 0, 1), ("far", far, near, 1, 0)):
             neighbours = [pair[theirs] for pair in addresses] if patch or link["static_neighbours"] else []
-            self._up(link, side, own, tuple(pair[mine] for pair in addresses), _mac(link, other), neighbours)
+            owned = tuple(pair[mine] for pair in addresses)
+            self._up(f"{link['name']}/{side}", own, owned, _mac(link, other), neighbours)
 
     def _up(
-        self, link: dict[str, Any], side: str, name: str, addresses: tuple[str, ...], peer_mac: str = "",
-        neighbours: list[str] | None = None,
-    ) -> None:  # fmt: skip
-        from pyroute2 import IPRoute  # noqa: PLC0415
-
-        self.enter(f"{link['name']}/{side}")
+        self, namespace: str, name: str, addresses: tuple[str, ...], peer_mac: str = "", neighbours: Sequence[str] = ()
+    ) -> None:
+        self.enter(namespace)
         if addresses:
             _sysctl(f"ipv6/conf/{name}/addr_gen_mode", "1")
             _sysctl(f"ipv6/conf/{name}/accept_ra", "0")
@@ -114,7 +118,7 @@ class _Holder:
             _sysctl(f"ipv6/conf/{name}/disable_ipv6", "1")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             plain(sock, name)
-        with IPRoute() as route:
+        with _netlink() as route:
             index = route.link_lookup(ifname=name)[0]
             route.link("set", index=route.link_lookup(ifname="lo")[0], state="up")
             route.link("set", index=index, state="up")
@@ -123,7 +127,7 @@ class _Holder:
                     route.addr("add", index=index, address=address, prefixlen=64, flags=_IFA_F_NODAD)
                 else:
                     route.addr("add", index=index, address=address, prefixlen=24)
-            for address in neighbours or ():
+            for address in neighbours:
                 family = socket.AF_INET6 if ":" in address else socket.AF_INET
                 route.neigh(
                     "add", family=family, dst=address, lladdr=peer_mac, ifindex=index, state=_NUD_PERMANENT
@@ -132,7 +136,7 @@ class _Holder:
     def socket(self, request: dict[str, Any]) -> socket.socket:
         """A bound socket in one namespace; binding here allows ports below 1024 without privilege outside."""
         self.enter(request["namespace"])
-        sock = socket.socket(request["family"], request["type"], request["protocol"])
+        sock = socket.socket(request["family"], request["type"], 0)
         try:
             if request["bind"] is not None:
                 sock.bind(tuple(request["bind"]))
@@ -169,7 +173,7 @@ def main(descriptor: int) -> None:
             else:
                 with holder.socket(request) as sock:
                     socket.send_fds(channel, [b"{}"], [sock.fileno()])
-        except Exception as error:  # noqa: BLE001 - every failure belongs to the asker, with its words
+        except Exception as error:  # every failure belongs to the asker, with its words
             code = getattr(error, "errno", None) or getattr(error, "code", None)
             text = f"{request['do']}: {type(error).__name__}: {error}"
             channel.send(json.dumps({"error": text, "errno": code}).encode())

@@ -39,15 +39,17 @@ class Metro:
     """Links with their plants, alive between enter and exit (a context manager).
 
     ``plants`` maps link names to what lies between their ends. ``carrier`` "auto" takes namespaces and falls
-    back to loopback, saying why in ``notes``. Raises SimulationError when the carrier cannot be built.
+    back to loopback, saying why in ``notes``. ``rescue`` False leaves out the fibre's second thread. Raises
+    SimulationError when the carrier cannot be built.
     """
 
-    def __init__(self, plants: Mapping[str, LinkPlant], carrier: Carrier = "auto") -> None:
+    def __init__(self, plants: Mapping[str, LinkPlant], carrier: Carrier = "auto", *, rescue: bool = True) -> None:
         if not 1 <= len(plants) <= 200:
             raise SimulationError("1 to 200 links", f"{len(plants)}", "change the plan of the metro")
         self._plants = dict(plants)
         self._names = list(plants)
         self._wanted = carrier
+        self._rescue = rescue
         self._stack = contextlib.ExitStack()
         self._built: _Namespaces | _Loopback
         self._reflectors: list[ReflectorProcess] = []
@@ -63,7 +65,7 @@ class Metro:
             processor = Processor()
             stack.callback(processor.release)
             self._built = self._carry(stack)
-            self._fibre = Fibre(processor.reserved, processor.others)
+            self._fibre = Fibre(processor.reserved, processor.others, rescue=self._rescue)
             stack.callback(self._fibre.close)
             stack.callback(self._end_reflectors)
             self._spans = {name: self._span(name, stack) for name in self._names}
@@ -368,12 +370,11 @@ class _Namespaces:
         return ("p" if patch else "v") + ("a" if side == "near" else "b")
 
     def _socket(
-        self, link: str, side: str, family: int, kind: int, protocol: int = 0,
+        self, namespace: str, family: int, kind: int,
         bind: tuple[str, int] | None = None, connect: tuple[str, int] | None = None,
     ) -> socket.socket:  # fmt: skip
         request = {
-            "do": "socket", "namespace": f"{link}/{side}", "family": family, "type": kind, "protocol": protocol,
-            "bind": bind, "connect": connect,
+            "do": "socket", "namespace": namespace, "family": family, "type": kind, "bind": bind, "connect": connect,
         }  # fmt: skip
         _, fds = self._ask(request)
         sock = socket.socket(fileno=fds[0])
@@ -384,21 +385,21 @@ class _Namespaces:
         plant = self._plants[link]
         near, far = self.addresses(link, patch=patch)
         family = socket.AF_INET6 if plant.ipv6 else socket.AF_INET
-        return self._socket(link, "near", family, socket.SOCK_DGRAM, 0, (near, port), (far, plant.far_port))
+        return self._socket(f"{link}/near", family, socket.SOCK_DGRAM, (near, port), (far, plant.far_port))
 
     def far_socket(self, link: str, port: int, *, patch: bool) -> socket.socket:
         _, far = self.addresses(link, patch=patch)
         family = socket.AF_INET6 if self._plants[link].ipv6 else socket.AF_INET
-        return self._socket(link, "far", family, socket.SOCK_DGRAM, 0, (far, port))
+        return self._socket(f"{link}/far", family, socket.SOCK_DGRAM, (far, port))
 
     def probe(self, link: str, side: str) -> socket.socket:
-        return self._socket(link, side, socket.AF_INET, socket.SOCK_DGRAM)
+        return self._socket(f"{link}/{side}", socket.AF_INET, socket.SOCK_DGRAM)
 
     def span(self, link: str, fibre: Fibre, stack: contextlib.ExitStack) -> Span:
         sockets = []
         for name, protocol in (("fa", _ETH_P_ALL), ("fa", 0), ("fb", _ETH_P_ALL), ("fb", 0)):
             # Unbound and without protocol it hears nothing: the ring is there before the first frame.
-            sock = self._socket(link, "fibre", socket.AF_PACKET, socket.SOCK_RAW, 0)
+            sock = self._socket(f"{link}/fibre", socket.AF_PACKET, socket.SOCK_RAW)
             stack.callback(sock.close)
             sockets.append((sock, name, protocol))
         span = fibre.packet_span([sock.fileno() for sock, _, _ in sockets], self._plants[link].mtu)

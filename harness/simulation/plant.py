@@ -81,8 +81,8 @@ class LinkPlant:
     """Route index of a near UDP port, both ways; a port not named takes route 0."""
     seed: int = 1
     """The same seed makes the same decisions for the same order of packets, whatever the timing."""
-    near_clock: SiteClock = SiteClock()
-    far_clock: SiteClock = SiteClock()
+    near_clock: SiteClock = field(default_factory=SiteClock)
+    far_clock: SiteClock = field(default_factory=SiteClock)
     ipv6: bool = False
     """Which address family `Metro.endpoint` names; the namespaces always have both."""
     near_address: str = ""
