@@ -29,6 +29,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,9 @@ from harness.samples import COLUMNS, MISSING, Column, Samples
 
 ROWS: Final = 1 << 18
 """Rows of a full segment: 27 MB while it is gathered, about 3 MB on disk."""
+
+MOST: Final = 1 << 26
+"""Rows a segment can have, so that a damaged head asks for no absurd memory."""
 
 SEGMENT: Final = "archive.segment"
 """Journal kind of a segment that is on disk: ``measurement`` (folder under data), ``file``, ``rows``, ``sha256``."""
@@ -70,11 +74,11 @@ def zipped(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
     return out.getvalue()
 
 
-def unzipped(data: bytes, name: str) -> dict[str, npt.NDArray[np.generic]]:
-    """The arrays of an ``.npz``; ArchiveError when it is damaged. ``name`` is for the message."""
+def unzipped(data: bytes, name: str, only: tuple[str, ...] | None = None) -> dict[str, npt.NDArray[np.generic]]:
+    """The arrays of an ``.npz``, or ``only`` some; ArchiveError when it is damaged. ``name`` is for the message."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+            return {key: arrays[key] for key in only or arrays.files}
     except (ValueError, KeyError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise _damaged(name, str(error)) from error
 
@@ -129,14 +133,25 @@ def _wrapping(column: Column) -> _Wrapping:
 def decode(data: bytes, name: str = "segment") -> Samples:
     """The rows of one segment; ArchiveError when it is damaged. ``name`` is for the message."""
     arrays = unzipped(data, name)
+    rows, origin, *firsts = _head(arrays, name)
     try:
-        version, rows, origin, *firsts = (int(v) for v in arrays["head"].astype(np.int64))
-        if version != _VERSION:
-            raise _damaged(name, f"format version {version}, this program reads {_VERSION}")
         columns = _columns(arrays, rows, np.int64(origin).astype(np.uint64), dict(zip(_STEPS, firsts, strict=True)))
     except (KeyError, ValueError, IndexError, TypeError, OverflowError) as error:
         raise _damaged(name, f"{type(error).__name__}: {error}") from error
     return Samples(**columns)
+
+
+def _head(arrays: Mapping[str, npt.NDArray[np.generic]], name: str) -> list[int]:
+    """Rows, origin, first seq, first scheduled."""
+    head = arrays.get("head", np.empty(0))
+    if head.shape != (5,) or head.dtype != np.int64:
+        raise _damaged(name, "no head of five int64")
+    version, rows, *more = (int(value) for value in head.astype(np.int64))
+    if version != _VERSION:
+        raise _damaged(name, f"format version {version}, this program reads {_VERSION}")
+    if not 0 < rows <= MOST:
+        raise _damaged(name, f"{rows} rows where 1 to {MOST} are possible")
+    return [rows, *more]
 
 
 def _columns(
@@ -217,18 +232,19 @@ def load_samples(directory: Path) -> Samples:
     series = paths(directory)
     if not series:
         return Samples(**{name: np.empty(0, np.int64) for name in COLUMNS})
+    rows = [_head(unzipped(read_file(path), str(path), ("head",)), str(path))[0] for path in series]
+    columns = {name: np.empty(sum(rows), np.int64) for name in COLUMNS}
+
+    def fill(path: Path, start: int) -> None:
+        part = decode(read_file(path), str(path))
+        for name, column in columns.items():
+            column[start : start + len(part)] = getattr(part, name)
+
     # Inflating and numpy leave the interpreter lock, so two at a time is nearly twice as fast.
     with ThreadPoolExecutor(2) as pool:
-        parts = list(pool.map(lambda path: decode(read_file(path), str(path)), series))
-    return Samples(**{name: _joined(parts, name) for name in COLUMNS})
-
-
-def _joined(parts: list[Samples], name: str) -> Column:
-    column: Column = np.concatenate([getattr(part, name) for part in parts])
-    for part in parts:
-        # Dropped as soon as it is copied: else a large run stands in memory twice.
-        object.__setattr__(part, name, None)
-    return column
+        for _ in pool.map(fill, series, accumulate(rows, initial=0)):
+            pass
+    return Samples(**columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +269,7 @@ class SegmentWriter:
         self.directory = directory
         self.measurement = measurement
         self._journal = journal
-        self._rows = rows
+        self._rows = min(rows, MOST)
         self._state = _State()
         self._since = len(journal.entries)
         self._unsure = False

@@ -136,6 +136,13 @@ def test_a_damaged_segment_is_an_archive_error_or_reads_otherwise(kit: Any) -> N
             decode(data[:cut])
 
 
+@pytest.mark.parametrize("head", [[2, 5, 0, 0, 0], [1, 0, 0, 0, 0], [1, 2**62, 0, 0, 0], [1, 5, 0, 0], [1, 6, 0, 0, 0]])
+def test_another_version_or_an_absurd_head_is_refused(kit: Any, head: list[int]) -> None:
+    arrays = segments.unzipped(encode(kit.realistic(5)), "it")
+    with pytest.raises(ArchiveError, match=r"samples-00000\.npz"):
+        decode(segments.zipped({**arrays, "head": np.array(head)}), "samples-00000.npz")
+
+
 @pytest.fixture
 def writer(tmp_path: Path) -> Callable[..., SegmentWriter]:
     def make(rows: int) -> SegmentWriter:
