@@ -67,3 +67,12 @@ class Kernel:
     def poll(self, at_ns: int) -> ClockState:
         """The state now; ``at_ns`` ns since 1970 UTC is when that is. Raises OSError when the kernel refuses."""
         return state_of(self.site, at_ns, self._read())
+
+
+def describe(read: Callable[[], Mapping[str, int]] = core_clock.adjtimex) -> str:
+    """This host's clock in a few words for a terminal."""
+    state = state_of("", 0, read())
+    words = {True: "synchronised", False: "not synchronised", None: "synchronisation unknown"}[state.synchronised]
+    bound = "bound unknown" if state.bound_ns is None else f"bound ±{state.bound_ns} ns"
+    tai = "TAI offset not set" if state.tai_utc_s is None else f"TAI − UTC {state.tai_utc_s} s"
+    return f"kernel: {words}, {bound}, {tai}"

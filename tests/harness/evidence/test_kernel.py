@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastpath import clock as core_clock
-from harness.evidence.kernel import STA_DEL, STA_INS, STA_UNSYNC, Kernel, state_of
+from harness.evidence.kernel import STA_DEL, STA_INS, STA_UNSYNC, Kernel, describe, state_of
 
 GOOD = {
     "offset_ns": -250,
@@ -66,3 +66,10 @@ def test_the_kernel_of_this_host_answers() -> None:
     assert state.at_ns == 7
     assert "status=" in state.raw
     assert state.bound_ns is None or state.synchronised
+
+
+def test_the_host_clock_in_a_few_words() -> None:
+    assert describe(lambda: GOOD) == "kernel: synchronised, bound ±1234250 ns, TAI − UTC 37 s"
+    fresh = GOOD | {"maxerror_us": 16_000_000, "tai": 0}
+    assert describe(lambda: fresh) == "kernel: not synchronised, bound unknown, TAI offset not set"
+    assert describe().startswith("kernel: ")
