@@ -15,10 +15,11 @@ import numpy as np
 
 from fastpath import clock as core_clock
 from fastpath import schedule, wire
+from fastpath.histogram import Histogram
 from fastpath.sender import Sender
 from harness.errors import EngineError
 from harness.link import Link
-from harness.samples import Column
+from harness.samples import MISSING, Column
 from harness.stream import Stream
 
 SO_BINDTODEVICE: Final = 25
@@ -41,7 +42,11 @@ class Stop:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a running stream looks like now; delays in ns, None before the first reply."""
+    """What a running stream looks like now.
+
+    The delays, ns, are the worse direction of each packet as the clocks have it, uncalibrated; None before the first
+    settled reply. They are a picture for the engineer: nothing is judged by them.
+    """
 
     name: str
     elapsed_ns: int
@@ -64,6 +69,8 @@ class Outcome:
     ended_ns: int
     clock_steps_ns: tuple[int, ...]
     interrupted: str
+    far_clock_id: int | None
+    """What the reflector's Facts said of its clock; equal ids are one clock."""
     planes: str
     """Stamp sources seen for T1..T4, most frequent first per stamp: "kernel/kernel/kernel/kernel"."""
 
@@ -75,7 +82,8 @@ class Near:
     tai_utc_s: int
     pace: str = "spin"
     """"spin" on a real link; "sleep" where the simulated fibre owns the only spinning thread."""
-    hardware: bool = False
+    cpus: tuple[int, int] | None = None
+    """Processors for sending and collecting, or None for the scheduler's choice."""
     clock: core_clock.ClockModel | None = None
     """An injected clock error: simulation only."""
     error_estimate: Callable[[], int] = field(default=lambda: wire.encode_error_estimate(None, False, True))
@@ -190,9 +198,11 @@ def run(
         tai_utc=near.tai_utc_s,
         error_estimate=near.error_estimate(),
         clock=near.clock,
+        cpus=near.cpus,
     )
     steps = core_clock.StepDetector()
     stepped: list[int] = []
+    worse = Histogram()
     started = core_clock.now_realtime()
     origin = time.monotonic_ns()
     sender.start()
@@ -203,8 +213,10 @@ def run(
             stepped.extend(steps.poll())
             if stop.reason:
                 sender.stop()
-            sink(sender.take())
-            observe(_progress(stream, sender, time.monotonic_ns() - origin))
+            rows = sender.take()
+            worse.record(_worse(rows))
+            sink(rows)
+            observe(_progress(stream, sender, worse, time.monotonic_ns() - origin))
     finally:
         sender.stop()
         sender.join(stream.t_max_ns / 1e9 + 5.0)
@@ -216,12 +228,22 @@ def run(
         ended_ns=core_clock.now_realtime(),
         clock_steps_ns=tuple(stepped),
         interrupted=stop.reason,
+        far_clock_id=next((said["clock_id"] for said in sender.far() if said), None),
         planes=_planes(sender.planes()),
     )
 
 
-def _progress(stream: Stream, sender: Sender, elapsed_ns: int) -> Progress:
-    sent, received, lost, p50, p99, largest = sender.live()
+def _worse(rows: Columns) -> Column:
+    """The worse one-way delay of each row that has all four stamps, ns."""
+    t1, t2, t3, t4 = (rows[name] for name in ("t1", "t2", "t3", "t4"))
+    whole = (t1 != MISSING) & (t2 != MISSING) & (t3 != MISSING) & (t4 != MISSING)
+    worse: Column = np.maximum(t2[whole] - t1[whole], t4[whole] - t3[whole])
+    return worse
+
+
+def _progress(stream: Stream, sender: Sender, worse: Histogram, elapsed_ns: int) -> Progress:
+    sent, received, lost = sender.live()[:3]
+    p50, p99, largest = (worse.percentile(*p) if worse.count else None for p in ((50, 100), (99, 100), (1, 1)))
     return Progress(stream.name, elapsed_ns, stream.duration_ns, sent, received, lost, p50, p99, largest)
 
 
@@ -280,7 +302,7 @@ def probe(link: Link, stream: Stream, near_sockets: Sequence[socket.socket], nea
             received += 1
             best = took if best is None else min(best, took)
             far.append(reply["seq"])
-            facts = reply["facts"] if reply["has_facts"] else facts
+            facts = reply["facts"] if reply["facts"] is not None else facts
     finally:
         near_socket.setblocking(False)
     stateful = None if len(far) < 2 else bool(np.all(np.diff(far) == 1))

@@ -76,7 +76,9 @@ class Samples:
     @property
     def answered(self) -> npt.NDArray[np.bool_]:
         """Rows whose four stamps all exist."""
-        return (self.t1 != MISSING) & (self.t2 != MISSING) & (self.t3 != MISSING) & (self.t4 != MISSING)
+        stamps = (self.t1, self.t2, self.t3, self.t4)
+        whole: npt.NDArray[np.bool_] = np.logical_and.reduce([stamp != MISSING for stamp in stamps])
+        return whole
 
 
 COLUMNS: Final = tuple(f.name for f in fields(Samples))

@@ -47,25 +47,38 @@ _RIGHT: Final = frozenset({3, 4, 5, 6})
 class Running(Protocol):
     """What a progress line needs of a running stream; delays in ns, None before the first reply."""
 
-    name: str
-    elapsed_ns: int
-    duration_ns: int
-    sent: int
-    received: int
-    lost: int
-    p50_ns: int | None
-    p99_ns: int | None
-    max_ns: int | None
+    @property
+    def name(self) -> str: ...
+    @property
+    def elapsed_ns(self) -> int: ...
+    @property
+    def duration_ns(self) -> int: ...
+    @property
+    def sent(self) -> int: ...
+    @property
+    def received(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def p50_ns(self) -> int | None: ...
+    @property
+    def p99_ns(self) -> int | None: ...
+    @property
+    def max_ns(self) -> int | None: ...
 
 
 class Check(Protocol):
     """One row of the preflight table."""
 
-    name: str
-    state: str
-    """"ok", "warn", "waived" or "failed"."""
-    found: str
-    remedy: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def state(self) -> str:
+        """"ok", "warn", "waived" or "failed"."""
+    @property
+    def found(self) -> str: ...
+    @property
+    def remedy(self) -> str: ...
 
 
 def title(lang: Language) -> str:
@@ -96,11 +109,13 @@ def _cells(requirement: Mapping[str, Any], direction: Mapping[str, Any], lang: L
     if estimate is not None and expanded is not None:
         value, uncertainty = q.measured(estimate * 1000, expanded)
     else:
-        value = q.INFINITE if estimate is None and infinite else q.delay(estimate)
+        lost = bool(shown.get("estimate_infinite", infinite))
+        value = q.INFINITE if estimate is None and lost else q.delay(estimate)
         uncertainty = q.expanded(expanded)
     lower, upper = q.integer(shown.get("lower_ns")), q.integer(shown.get("upper_ns"))
     bracket = direction.get("bracket") or {}
-    floor = q.integer(bracket.get("lower_ps"))
+    floor, above = q.integer(bracket.get("lower_ps")), q.integer(bracket.get("upper_ns"))
+    free: Mapping[str, Any] = next((s for s in statements if s.get("basis") == "clock-free"), {})
     below = q.delay(estimate_ps=floor, rounding="down") if floor is not None else q.UNKNOWN
     return [
         str(requirement.get("id", "")),
@@ -109,7 +124,7 @@ def _cells(requirement: Mapping[str, Any], direction: Mapping[str, Any], lang: L
         value,
         f"[{q.bound(lower)}, {q.bound(upper, infinite=infinite and upper is None)}]",
         uncertainty,
-        f"[{below}, {q.delay(q.integer(bracket.get('upper_ns')))}]",
+        f"[{below}, {q.bound(above, infinite=above is None and bool(free.get('infinite')))}]",
         verdict,
     ]
 
@@ -122,14 +137,17 @@ def _remarks(direction: Mapping[str, Any], lang: Language) -> list[str]:
         for statement in direction.get("statements") or []:
             basis = phrases.BASES.get(str(statement.get("basis")), Phrase("", "")).to(lang)
             said = _both(statement, "reason", lang)
-            if statement.get("verdict") != "PASS" and said and said not in lines:
+            if statement.get("verdict") != "PASS" and said and said not in lines[0]:
                 lines.append(f"{basis} {statement.get('verdict')}: {said}")
-            settle = phrases.SETTLE.get(str(statement.get("would_settle")))
-            if settle and statement.get("verdict") == "INDETERMINATE":
+            settle = statement.get("would_settle")
+            if settle and direction.get("verdict") == statement.get("verdict") == "INDETERMINATE":
                 needed, u = q.integer(statement.get("n_needed")), q.integer(statement.get("u_needed_ps"))
                 figures = ([f"n ≥ {q.count(needed)}"] if needed else []) + ([f"u_c ≤ {q.expanded(u)}"] if u else [])
-                lines.append(f"{basis}: {settle.to(lang)}" + (f" ({', '.join(figures)})" if figures else ""))
+                lines.append(
+                    f"{basis}: {phrases.settle(str(settle)).to(lang)}" + (f" ({', '.join(figures)})" if figures else "")
+                )
     red = sorted({g for s in direction.get("statements") or [] for g in s.get("gates_red") or []})
+    red = [gate for gate in red if not any(gate in line for line in lines)]
     if red:
         lines.append(Phrase("未通过的检查: ", "red gates: ").to(lang) + ", ".join(red))
     if direction.get("interrupted"):

@@ -1,0 +1,134 @@
+"""millicert: what an engineer or an auditor types outside of pytest."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from harness import reflect as far_end
+from harness import starter
+from harness.archive import verify as archive
+from harness.bench import POLICIES, check
+from harness.errors import HarnessError
+from harness.exitcode import ExitCode
+from harness.report import terminal
+from harness.run import read_key
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+bench_app = typer.Typer(no_args_is_help=True, help="Bench files: what stands where.")
+app.add_typer(bench_app, name="bench")
+
+
+def _refuse(why: Exception) -> NoReturn:
+    typer.echo(f"millicert: {why}", err=True)
+    raise typer.Exit(int(ExitCode.USAGE))
+
+
+@bench_app.command("new")
+def bench_new(file: Path) -> None:
+    """Write a commented starter bench with this host's interfaces, PHCs and clock daemons."""
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(starter.starter(file.stem))
+    except FileExistsError:
+        typer.echo(f"millicert: wanted a new file {file}; found one that is there; choose another name", err=True)
+        raise typer.Exit(int(ExitCode.USAGE)) from None
+    except OSError as why:
+        _refuse(HarnessError(f"to write {file}", str(why.strerror), "choose a folder you may write to"))
+    typer.echo(f"{file}: fill in the lines marked <…>, then `millicert bench check {file}`")
+
+
+@bench_app.command("check")
+def bench_check(file: str) -> None:
+    """Tell every mistake of a bench file at once, each with its line, what was found, what is allowed."""
+    lines, code = check(file)
+    for line in lines:
+        typer.echo(line, err=bool(code))
+    raise typer.Exit(code)
+
+
+@app.command()
+def reflect(
+    listen: Annotated[str, typer.Option(help="Address to answer on.")],
+    port: Annotated[int, typer.Option(help="UDP port; 862 is STAMP's (RFC 8762).", min=1, max=65535)] = 862,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Answer this prefix only; may be given more than once.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="HMAC key file: authenticated mode.")] = None,
+    journal: Annotated[Path | None, typer.Option(help="Where its clock evidence and counters go.")] = None,
+    stateless: Annotated[bool, typer.Option(help="Echo sequence numbers: loss then has no direction.")] = False,
+) -> None:
+    """Be the far end of a link until a signal ends it."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = journal or Path("results") / "reflector" / f"{stamp}-{os.getpid()}.jsonl"
+    live = sys.stdout.isatty()
+    last = [0.0]
+
+    def say(line: str) -> None:
+        if live:
+            typer.echo(f"\r\x1b[K{line}", nl=False)
+        elif time.monotonic() - last[0] >= 60 or not last[0]:
+            last[0] = time.monotonic()
+            typer.echo(line)
+
+    try:
+        secret = None if key is None else read_key(key)
+        typer.echo(f"reflecting on {listen} port {port} {'with' if secret else 'without'} a key; journal {path}")
+        counters = far_end.serve(
+            listen, port, allow=allow or [], key=secret, journal_path=path, stateless=stateless, say=say
+        )
+    except (HarnessError, ValueError) as why:
+        _refuse(why)
+    typer.echo(("\n" if live else "") + "  ".join(f"{name} {count}" for name, count in counters.items() if count))
+
+
+@app.command()
+def verify(folder: Path) -> None:
+    """Check a results folder and recompute its verdict from the raw timestamps, byte for byte."""
+    checks = archive.verify(folder)
+    for each in checks:
+        typer.echo(f"{each.state:<12} {each.name:<14} {each.detail}")
+    sound = archive.sound(checks)
+    typer.echo("VERIFIED" if sound else "NOT VERIFIED")
+    raise typer.Exit(int(ExitCode.PASSED if sound else ExitCode.FAILED))
+
+
+@app.command()
+def judge(
+    folder: Path,
+    policy: Annotated[str, typer.Option(help="A policy file, or the name of a shipped one.")],
+    reason: Annotated[str, typer.Option(help="Why it is judged again; stands in the new result.")] = "",
+) -> None:
+    """Judge a sealed run by another policy: a new result beside the old, which stays as it is."""
+    path = Path(policy) if Path(policy).exists() else POLICIES / f"{policy}.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as why:
+        shipped = ", ".join(sorted(each.stem for each in POLICIES.glob("*.toml")))
+        _refuse(HarnessError(f"a policy {policy}", str(why.strerror), f"give a file or one of {shipped}"))
+    try:
+        target, result = archive.judge_again(folder, text, reason=reason)
+    except HarnessError as why:
+        _refuse(why)
+    for line in terminal.certification_table(result, terminal.language(os.environ)):
+        typer.echo(line)
+    typer.echo(f"result    {target}")
+    code = {"PASS": ExitCode.PASSED, "FAIL": ExitCode.FAILED, "INVALID": ExitCode.INVALID}.get(
+        str(result["verdict"]), ExitCode.INDETERMINATE
+    )
+    raise typer.Exit(int(code))
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except HarnessError as why:
+        typer.echo(f"millicert: {why}", err=True)
+        sys.exit(int(ExitCode.USAGE))

@@ -1,0 +1,57 @@
+"""A Step of a test plan: which requirement is judged on which stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+from harness.stream import Stream
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+STEP: Final = "_millicert_step"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One test of a plan, run for every link of the bench."""
+
+    requirement: str
+    """Id of the policy's requirement."""
+    stream: Stream
+    """As the plan wants it; the bench may override, the command line may shorten."""
+
+
+def step(requirement: str, stream: Stream) -> Callable[[Test], Test]:
+    """Declare what a test of a plan certifies, so that the plan is known before anything is measured."""
+
+    def mark(test: Test) -> Test:
+        setattr(test, STEP, Step(requirement, stream))
+        return test
+
+    return mark
+
+
+def resolve(
+    planned: Stream,
+    overrides: dict[str, Any],
+    *,
+    duration_ns: int | None = None,
+    rate_pps: int | None = None,
+) -> tuple[Stream, tuple[str, ...]]:
+    """The stream that will run: plan, then bench, then command line; with a note for each command-line change.
+
+    A command line that asks for less than plan and bench can only ever give an INCOMPLETE run: the notes say so.
+    """
+    stream = replace(planned, **overrides)
+    notes = []
+    if duration_ns is not None and duration_ns != stream.duration_ns:
+        if duration_ns < stream.duration_ns:
+            notes.append(f"duration {duration_ns / 1e9:g} s is less than the plan's {stream.duration_ns / 1e9:g} s")
+        stream = replace(stream, duration_ns=duration_ns)
+    if rate_pps is not None and rate_pps != stream.rate_pps:
+        if rate_pps < stream.rate_pps:
+            notes.append(f"rate {rate_pps} packets/s is less than the plan's {stream.rate_pps} packets/s")
+        stream = replace(stream, rate_pps=rate_pps)
+    return stream, tuple(notes)

@@ -1,0 +1,347 @@
+"""pytest as a field engineer meets it: options, fixtures, progress, verdicts, exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, cast
+
+import pytest
+
+from harness import plan, provenance
+from harness.bench import load as load_bench
+from harness.engine import Progress
+from harness.errors import BenchError, HarnessError, PreflightError
+from harness.exitcode import ExitCode, worst
+from harness.measurement import Measurement
+from harness.preflight import Table
+from harness.report import terminal
+from harness.run import Options, Run
+
+LINE_EVERY_S: Final = 60.0
+"""Without a terminal: one progress line a minute."""
+
+VERDICT_CODES: Final = {
+    "PASS": ExitCode.PASSED,
+    "INDETERMINATE": ExitCode.INDETERMINATE,
+    "INVALID": ExitCode.INVALID,
+    "FAIL": ExitCode.FAILED,
+}
+
+
+class NotCertifiedError(AssertionError):
+    """A requirement whose verdict is not PASS; recording it is what fails the test."""
+
+    def __init__(self, verdict: str, text: str) -> None:
+        self.verdict = verdict
+        super().__init__(text)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of a certification; inert for everything that is not under testplans/."""
+    group = parser.getgroup("millicert", "certification of one-way delay")
+    group.addoption("--bench", metavar="NAME|PATH", help="bench file (default: env MILLICERT_BENCH, ini, simulated)")
+    group.addoption("--results", metavar="DIR", help="where run folders go (default: ini, results/)")
+    group.addoption("--operator", metavar="NAME", help="who stands at the bench; goes into the report")
+    group.addoption("--duration", metavar="SECONDS", type=float, help="other stream length; shorter is INCOMPLETE")
+    group.addoption("--rate", metavar="PPS", type=int, help="other packet rate; less than planned is INCOMPLETE")
+    group.addoption("--preflight-only", action="store_true", help="check the bench, measure nothing")
+    group.addoption(
+        "--resume", nargs="?", const="newest", metavar="RUN", help="go on with an interrupted run of the same plan"
+    )
+    group.addoption("--waive", action="append", default=[], metavar="CHECK", help="waive a preflight check by name")
+    parser.addini("bench", "bench file", default="simulated")
+    parser.addini("results", "where run folders go", default="results")
+    parser.addini("operator", "who stands at the bench", default="")
+
+
+def _is_certification(config: pytest.Config) -> bool:
+    """Whether this pytest was asked for a test plan, or for a bench by name."""
+    if config.getoption("--bench"):
+        return True
+    here = config.invocation_params.dir
+    return any("testplans" in (here / arg.split("::", 1)[0]).resolve().parts for arg in config.args)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the bench at once: a mistake in it is told before anything else (exit code 4)."""
+    if not _is_certification(config):
+        return
+    if config.pluginmanager.hasplugin("xdist") and getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError("wanted one process on one bench; found -n; leave -n out: a bench cannot be shared")
+    name = config.getoption("--bench") or os.environ.get("MILLICERT_BENCH") or config.getini("bench")
+    try:
+        bench = load_bench(name, config.invocation_params.dir, config.rootpath)
+        run = Run(
+            bench,
+            Options(
+                results=Path(config.getoption("--results") or config.getini("results")),
+                operator=config.getoption("--operator") or config.getini("operator") or "",
+                duration_s=config.getoption("--duration"),
+                rate_pps=config.getoption("--rate"),
+                resume=config.getoption("--resume"),
+                waived=tuple(config.getoption("--waive")),
+            ),
+        )
+    except BenchError as why:
+        raise pytest.UsageError(str(why)) from why
+    certification = config.stash[CERTIFICATION] = Certification(config, run)
+    config.pluginmanager.register(certification, "millicert-certification")
+
+
+CERTIFICATION: Final = pytest.StashKey["Certification"]()
+
+
+def _certification(request: pytest.FixtureRequest) -> Certification:
+    found = request.config.stash.get(CERTIFICATION, None)
+    if found is None:
+        raise pytest.UsageError("wanted a certification run; found plain tests; name testplans/ or give --bench")
+    return found
+
+
+def _step(request: pytest.FixtureRequest) -> plan.Step:
+    found = getattr(request.function, plan.STEP, None)
+    if found is None:
+        raise pytest.UsageError(f"wanted @step(requirement, stream) on {request.node.name}; found none; declare it")
+    return cast("plan.Step", found)
+
+
+@pytest.fixture(scope="session")
+def preflight(request: pytest.FixtureRequest) -> Table:
+    """The table of preflight checks."""
+    return _certification(request).preflight()
+
+
+@pytest.fixture
+def measure(request: pytest.FixtureRequest) -> Callable[[str], Measurement]:
+    """Run this test's stream on a link: ``measure(link)``."""
+    certification, step = _certification(request), _step(request)
+    return lambda link: certification.measure(link, step)
+
+
+@pytest.fixture
+def certify(request: pytest.FixtureRequest) -> Callable[[Measurement], None]:
+    """Judge a measurement by this test's requirement: ``certify(measurement)``; anything but PASS fails the test."""
+    certification, step = _certification(request), _step(request)
+    return lambda measurement: certification.certify(measurement, step)
+
+
+class Certification:
+    """One certification run inside one pytest session."""
+
+    def __init__(self, config: pytest.Config, run: Run) -> None:
+        self.config = config
+        self.run = run
+        self.lang = terminal.language(os.environ)
+        self.codes: set[ExitCode] = set()
+        self.result: Mapping[str, Any] | None = None
+        self.table: Table | None = None
+        self._last_line = 0.0
+        self._line_open = False
+        self._signals: dict[signal.Signals, Any] = {}
+        self._finishing = False
+        self._cut_off = False
+
+    @property
+    def writer(self) -> Any:
+        """Pytest's terminal, which progress lines share."""
+        return self.config.pluginmanager.getplugin("terminalreporter")
+
+    # -- before anything runs ------------------------------------------------------------------------------
+
+    def pytest_report_header(self) -> list[str]:
+        """Say what stands on the bench, how its clocks are, where results go."""
+        stale = provenance.stale_core()
+        lines = [f"core is stale ({', '.join(stale)}): run `make core`"] if stale else []
+        return self.run.header(self.lang) + lines
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One test for each link of the bench."""
+        if "link" in metafunc.fixturenames:
+            metafunc.parametrize("link", [link.name for link in self.run.bench.links], scope="session")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """The plan is what was collected; whatever the policy wants beyond it stays unmeasured, so not passed."""
+        steps = []
+        for item in session.items:
+            found = getattr(getattr(item, "obj", None), plan.STEP, None)
+            if found is not None:
+                steps.append((item.nodeid, item.callspec.params["link"], found))  # type: ignore[attr-defined]
+        self.run.commit(steps, collect_only=bool(self.config.option.collectonly))
+        if self.config.option.collectonly:
+            return
+        for line in self.run.plan_lines():
+            self.writer.write_line(line)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Own the signals while measuring; leave the bench safe on every way out."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._signals[number] = signal.signal(number, self._on_signal)
+        try:
+            return (yield)
+        finally:
+            self._finish()
+            for number, handler in self._signals.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """First SIGINT ends the stream and keeps its statistics; a second, TERM or HUP end the session."""
+        name = signal.Signals(number).name
+        again = bool(self.run.stop.reason)
+        self.run.stop.ask(name)
+        self.codes.add(ExitCode.SIGNAL)
+        if self._finishing:
+            return  # the folder is being sealed: that takes seconds and must not be torn
+        if number != signal.SIGINT or again or not self.run.measuring:
+            self._cut_off = True
+            raise KeyboardInterrupt(name)
+
+    # -- what the fixtures do ---------------------------------------------------------------------------------
+
+    def preflight(self) -> Table:
+        """The table of checks, made once and shown once."""
+        first = self.table is None
+        table = self.table = self.table or self.run.preflight()
+        if first:
+            self.say(terminal.preflight_lines(table.rows, self.lang))
+        if not table.ready:
+            self.codes.add(ExitCode.PREFLIGHT)
+        return table
+
+    def measure(self, link: str, step: plan.Step) -> Measurement:
+        """Run a step's stream on a link, once preflight is green."""
+        if self.config.getoption("--preflight-only"):
+            self.codes.add(ExitCode.INCOMPLETE)
+            pytest.skip("--preflight-only: nothing measured, nothing certified")
+        table = self.preflight()
+        if not table.ready:
+            raise PreflightError("every preflight check green or waived", table.summary, "mend it, or --waive CHECK")
+        return self.run.measure(link, step, self._observe)
+
+    def certify(self, measurement: Measurement, step: plan.Step) -> None:
+        """Judge by the step's requirement; anything but PASS fails the test."""
+        self._close_line()
+        judged, verdict = self.run.certify(step.requirement, measurement)
+        self.say(terminal.requirement_lines(judged, self.lang))
+        if verdict != "PASS":
+            raise NotCertifiedError(verdict, f"{step.requirement} on {measurement.link.name}: {verdict}")
+
+    # -- while it runs --------------------------------------------------------------------------------------
+
+    def say(self, lines: list[str]) -> None:
+        """Print lines past pytest's capture."""
+        with self.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            self.writer.ensure_newline()
+            for line in lines:
+                self.writer.write_line(line)
+
+    def _observe(self, progress: Progress) -> None:
+        live = sys.stdout.isatty()
+        now = time.monotonic()
+        if not live and now - self._last_line < LINE_EVERY_S:
+            return
+        if live and now - self._last_line < 0.5:
+            return
+        self._last_line = now
+        text = terminal.progress_line(progress, self.run.limit_of(progress.name), self.lang)
+        with self.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            if live:
+                if not self._line_open:
+                    self.writer.ensure_newline()
+                self._line_open = True
+                self.writer.rewrite(text, erase=True)
+            else:
+                self.writer.ensure_newline()
+                self.writer.write_line(text)
+
+    def _close_line(self) -> None:
+        if self._line_open:
+            with self.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+                self.writer.write_line("")
+        self._line_open = False
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Carry the verdict on the report; stop the session where going on makes no sense."""
+        report = yield
+        if call.excinfo is not None:
+            error = call.excinfo.value
+            if isinstance(error, NotCertifiedError):
+                report.user_properties.append(("verdict", error.verdict))
+                report.longrepr = str(error)
+            elif isinstance(error, PreflightError):
+                report.longrepr = str(error)
+            elif isinstance(error, HarnessError):
+                report.longrepr = f"{type(error).__name__}: {error}"
+                self.run.note_error(str(error))
+                self.codes.add(ExitCode.INVALID)
+            if self.codes & {ExitCode.PREFLIGHT}:
+                item.session.shouldstop = "preflight failed: nothing was measured"
+            elif self.run.stop.reason:
+                item.session.shouldstop = f"ended by {self.run.stop.reason}"
+        return report
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """INDETERMINATE and INVALID are categories of their own, never green."""
+        verdict = str(dict(report.user_properties).get("verdict", ""))
+        if report.when == "call" and verdict in {"INDETERMINATE", "INVALID"}:
+            return verdict.lower(), verdict[0], verdict
+        return None
+
+    # -- at the end -----------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Judge everything once more from the archive, write the report, seal the folder."""
+        self._finishing = True
+        self._close_line()
+        try:
+            self.result = self.run.finish(cut_off=self._cut_off)
+        except HarnessError as why:
+            self.codes.add(ExitCode.INVALID)
+            self.say([f"{type(why).__name__}: {why}"])
+        if self.result is not None:
+            self.codes.add(VERDICT_CODES[self.result["verdict"]])
+            if not self.result["complete"]:
+                self.codes.add(ExitCode.INCOMPLETE)
+            if not self.result["requirements"]:
+                self.codes.discard(ExitCode.INVALID)
+                self.codes.add(ExitCode.INCOMPLETE)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        """Tell the shell what happened by DESIGN's exit codes, after all other hooks had theirs."""
+        if self.result is None and not self.config.option.collectonly and not self.codes:
+            self.codes.add(ExitCode.INCOMPLETE)
+        yield
+        if self.config.option.collectonly or session.exitstatus in {3, 4, 5}:
+            return
+        code = worst(self.codes | ({ExitCode.FAILED} if session.testsfailed and not self.codes else set()))
+        session.exitstatus = int(code)
+
+    def pytest_terminal_summary(self) -> None:
+        """The certification table, in every case."""
+        if self.config.option.collectonly:
+            return
+        self.writer.section(terminal.title(self.lang))
+        if self.result is not None:
+            colour = self.writer.hasmarkup
+            lines = (
+                terminal.coloured(self.result, self.lang, self.writer._tw.fullwidth)  # noqa: SLF001 - no other way to its width
+                if colour
+                else terminal.certification_table(self.result, self.lang)
+            )
+            for line in lines:
+                self.writer.write_line(line)
+        for line in self.run.closing_lines(cut_off=self._cut_off):
+            self.writer.write_line(line)
+        code = worst(self.codes)
+        self.writer.write_line(f"exit      {int(code)} {code.name}")

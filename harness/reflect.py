@@ -1,0 +1,173 @@
+"""The far end: a STAMP reflector in the foreground with its clock evidence in a journal."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from fastpath import clock as core_clock
+from fastpath import wire
+from fastpath.reflector import Reflector
+from harness import provenance
+from harness.errors import HarnessError
+from harness.evidence import chrony, kernel, leap
+from harness.evidence.gatherer import EvidenceGatherer
+from harness.journal import Journal
+
+STATUS_EVERY_S: Final = 1.0
+JOURNAL_EVERY_S: Final = 10.0
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """A UDP socket on the address. Raises HarnessError with what to type when the port is refused."""
+    family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((address, port))
+    except OSError as why:
+        made.close()
+        python = os.path.realpath(sys.executable)
+        raise HarnessError(
+            f"UDP {address} port {port}",
+            f"{why.strerror} ({errno.errorcode.get(why.errno or 0, '?')})",
+            {
+                errno.EACCES: f"ports below {_first_free_port()} want a privilege: "
+                f"`sudo setcap cap_net_bind_service=+ep {python}`, or "
+                "`sudo sysctl net.ipv4.ip_unprivileged_port_start=862`, or --port 8620 here and far_port = 8620 in the "
+                "bench file",
+                errno.EADDRINUSE: f"another program holds it: `ss -ulpn sport = :{port}` names it",
+                errno.EADDRNOTAVAIL: "it is not an address of this host: `ip addr` lists them",
+            }.get(why.errno or 0, "choose another --listen address or --port"),
+        ) from why
+    return made
+
+
+def _first_free_port() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 1024
+
+
+class Status:
+    """One line about a running reflector, for a person and for the journal."""
+
+    def __init__(self, reflector: Reflector) -> None:
+        self._reflector = reflector
+        self._since = time.monotonic()
+        self._before = (self._since, 0)
+
+    def line(self, claim: tuple[int | None, bool]) -> str:
+        """Packets, rate, sessions, refusals, clock."""
+        counts = self._reflector.counters()
+        now = time.monotonic()
+        then, seen = self._before
+        rate = (counts["received"] - seen) / max(now - then, 1e-9)
+        self._before = (now, counts["received"])
+        refused = {name: count for name, count in counts.items() if name in wire.CAUSES[1:] and count}
+        bound, synchronised = claim
+        clock = f"clock within {bound} ns" if synchronised and bound is not None else "clock unknown: says so in-band"
+        return (
+            f"{int(now - self._since)} s  answered {counts['sent']}  {rate:.0f}/s  sessions {counts['sessions']}  "
+            f"refused {refused or 0}  {clock}"
+        )
+
+
+def serve(
+    address: str,
+    port: int,
+    *,
+    allow: Sequence[str],
+    key: bytes | None,
+    journal_path: Path,
+    stateless: bool,
+    say: Callable[[str], None],
+) -> dict[str, int]:
+    """Answer until SIGINT, SIGTERM or SIGHUP; return the final counters.
+
+    The journal gets the software, every reading of this host's clock, and the counters every ten seconds and at the
+    end. Raises HarnessError when the port or the journal cannot be had.
+    """
+    tai_utc_s = leap.tai_utc_now()
+    networks = [ipaddress.ip_network(each, strict=False) for each in allow]
+    journal_path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        listen(address, port) as far,
+        Journal(journal_path) as journal,
+        EvidenceGatherer([kernel.Kernel("far"), chrony.Chrony("far")]) as gatherer,
+    ):
+        reflector = Reflector(
+            [far.fileno()],
+            key=key,
+            stateful=not stateless,
+            allow=[(str(each.network_address), each.prefixlen) for each in networks],
+            tai_utc=tai_utc_s,
+            error_estimate=_estimate(gatherer),
+        )
+        journal.append(
+            "reflector.start",
+            address=address,
+            port=port,
+            authenticated=key is not None,
+            stateful=not stateless,
+            allow=list(allow),
+            clock_id=reflector.clock_id,
+            nonce=reflector.nonce,
+            tai_utc_s=tai_utc_s,
+            software=provenance.software(),
+            machine=provenance.machine(),
+        )
+        ended = threading.Event()
+        reasons: list[str] = []
+
+        def end(number: int, _frame: object) -> None:
+            reasons.append(signal.Signals(number).name)
+            ended.set()
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        worker = threading.Thread(target=reflector.run, name="reflector")
+        worker.start()
+        status = Status(reflector)
+        journaled = time.monotonic()
+        try:
+            while not ended.wait(STATUS_EVERY_S) and worker.is_alive():
+                reflector.error_estimate = _estimate(gatherer)
+                say(status.line(gatherer.claim("far")))
+                if time.monotonic() - journaled >= JOURNAL_EVERY_S:
+                    journaled = time.monotonic()
+                    _note(journal, gatherer, reflector)
+        finally:
+            reflector.stop()
+            worker.join(5)
+            gatherer.stop()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            _note(journal, gatherer, reflector)
+            journal.append("reflector.end", reason=reasons[0] if reasons else "the answering thread ended")
+        return reflector.counters()
+
+
+def _estimate(gatherer: EvidenceGatherer) -> int:
+    bound, synchronised = gatherer.claim("far")
+    return wire.encode_error_estimate(bound, synchronised, True)
+
+
+def _note(journal: Journal, gatherer: EvidenceGatherer, reflector: Reflector) -> None:
+    journal.append(
+        "reflector.state",
+        counters=reflector.counters(),
+        evidence=[asdict(state) for state in gatherer.take()],
+        realtime_ns=core_clock.now_realtime(),
+    )

@@ -1,0 +1,405 @@
+"""A Run: one bench, one plan, one results folder, from preflight to the sealed verdict."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from fastpath import timestamping, wire
+from fastpath.timestamping import Capability
+from harness import engine, plan, preflight, provenance, stage
+from harness.archive.folder import CALIBRATIONS, MEASUREMENTS, RunFolder, plan_hash, unfinished
+from harness.bench import POLICIES, Bench
+from harness.calibration import calibrate
+from harness.certificate import judge
+from harness.errors import ArchiveError, BenchError
+from harness.evidence import in_band, leap
+from harness.evidence.gatherer import EvidenceGatherer, sources_of
+from harness.evidence.kernel import Kernel
+from harness.link import Link
+from harness.measurement import Calibration, Health, Measurement
+from harness.policy import Requirement
+from harness.policy import parse as parse_policy
+from harness.report import junit, pdf, phrases, plots
+from harness.stream import Stream
+
+CALIBRATION_S: Final = 5
+"""Length of a simulated back-to-back calibration at field rate and size."""
+
+
+PROBE_SIZE: Final = 512
+"""Frame octets of a test packet when no stream is planned: any STAMP packet of ours fits."""
+
+
+def unknown() -> int:
+    """Error Estimate of a clock nobody has asked yet."""
+    return wire.encode_error_estimate(None, False, True)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line may say about a run."""
+
+    results: Path
+    operator: str = ""
+    duration_s: float | None = None
+    rate_pps: int | None = None
+    resume: str | None = None
+    """Run id, or "newest", or None."""
+    waived: tuple[str, ...] = ()
+
+
+def read_key(path: Path) -> bytes:
+    """A link's HMAC key: the file's hex digits, or its text as it stands. Raises BenchError when it is empty."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as why:
+        raise BenchError(f"a key file {path}", str(why), "write the key as hex digits: `openssl rand -hex 32`") from why
+    if not text:
+        raise BenchError(f"a key in {path}", "nothing", "write it as hex digits: `openssl rand -hex 32`")
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return text.encode()
+
+
+class Run:
+    """Opened by `commit`, ended by `finish`; between the two it measures and certifies."""
+
+    def __init__(self, bench: Bench, options: Options) -> None:
+        self.bench = bench
+        self.options = options
+        self.policy_text = (POLICIES / f"{bench.policy}.toml").read_text(encoding="utf-8")
+        self.policy = parse_policy(self.policy_text)
+        self.stop = engine.Stop()
+        self.measuring = False
+        self.folder: RunFolder | None = None
+        self.steps: list[tuple[str, str, plan.Step]] = []
+        self.shortened: list[str] = []
+        self._stage: stage.Stage | None = None
+        self._calibrations: dict[tuple[str, int, int], Calibration] = {}
+        self._keys: dict[str, bytes | None] = {}
+        self.tai_utc_s = leap.tai_utc_now()
+
+    # -- the plan --------------------------------------------------------------------------------------------
+
+    def stream_of(self, step: plan.Step) -> Stream:
+        """The stream that will run for a step: plan, bench, command line; its seed is drawn when it runs."""
+        duration = self.options.duration_s
+        stream, notes = plan.resolve(
+            step.stream,
+            dict(self.bench.streams.get(step.stream.name, {})),
+            duration_ns=None if duration is None else round(duration * 1e9),
+            rate_pps=self.options.rate_pps,
+        )
+        self.shortened += [f"{stream.name}: {note}" for note in notes if f"{stream.name}: {note}" not in self.shortened]
+        return stream
+
+    def requirement(self, requirement_id: str) -> Requirement:
+        """The policy's requirement. Raises BenchError when the policy does not have it."""
+        for each in self.policy.requirements:
+            if each.id == requirement_id:
+                return each
+        raise BenchError(
+            f"requirement {requirement_id} in policy {self.policy.id}",
+            ", ".join(each.id for each in self.policy.requirements),
+            "choose a policy that has it, or correct the plan's @step",
+        )
+
+    def commit(self, steps: Sequence[tuple[str, str, plan.Step]], *, collect_only: bool) -> None:
+        """Fix what will be measured, put it on disk and journal its hash, before anything is measured."""
+        self.steps = list(steps)
+        planned = []
+        for test, link, step in steps:
+            self.requirement(step.requirement)
+            planned.append(
+                {"test": test, "link": link, "requirement": step.requirement, "stream": asdict(self.stream_of(step))}
+            )
+        if collect_only:
+            return
+        body: dict[str, object] = {
+            "schema": "millicert-plan/1",
+            "steps": planned,
+            "bench": self.bench.resolved(),
+            "provenance": {
+                "software": provenance.software(),
+                "bench": self.bench.name,
+                "operator": self.options.operator or self.bench.operator,
+                "lab": asdict(self.bench.lab),
+                "links": [link.name for link in self.bench.links],
+                "incomplete": self._unplanned() + self.shortened,
+                "waived": list(self.options.waived),
+            },
+        }
+        if self.options.resume:
+            self._resume(body)
+            return
+        self.folder = RunFolder.create(
+            self.options.results,
+            self.bench.simulated,
+            body,
+            bench=self.bench.text,
+            policy=self.policy_text,
+            environment={"software": provenance.software(), "machine": provenance.machine()},
+        )
+
+    def _unplanned(self) -> list[str]:
+        """What the policy wants and this run's selection of tests leaves out."""
+        planned = {(link, step.requirement) for _, link, step in self.steps}
+        return [
+            f"{each.id} on {link.name} is not among the tests selected"
+            for each in self.policy.requirements
+            for link in self.bench.links
+            if (link.name, each.id) not in planned
+        ]
+
+    def _resume(self, body: Mapping[str, object]) -> None:
+        found = unfinished(self.options.results, plan_hash(body))
+        wanted = self.options.resume
+        if found is None or wanted not in {"newest", found.path.name}:
+            raise ArchiveError(
+                "an interrupted run of this very plan, bench and software"
+                + ("" if wanted == "newest" else f" named {wanted}"),
+                "none" if found is None else f"{found.path.name}",
+                "start a new run without --resume",
+            )
+        self.folder = RunFolder.open(found.path)
+
+    @property
+    def opened(self) -> RunFolder:
+        """The run's folder. Raises ArchiveError before `commit`."""
+        if self.folder is None:
+            raise ArchiveError("a committed plan", "none", "commit the plan first")
+        return self.folder
+
+    # -- before measuring ------------------------------------------------------------------------------------
+
+    @property
+    def stage(self) -> stage.Stage:
+        """Where the streams run; opened at first use."""
+        if self._stage is None:
+            if self.bench.simulated:
+                self._stage = stage.SimulatedStage(self.bench, self.tai_utc_s)
+            else:
+                self._stage = stage.RealStage(self.tai_utc_s)
+        return self._stage
+
+    def key(self, link: Link) -> bytes | None:
+        """The link's HMAC key, read once."""
+        if link.name not in self._keys:
+            self._keys[link.name] = None if link.key_file is None else read_key(Path(link.key_file))
+        return self._keys[link.name]
+
+    def preflight(self) -> preflight.Table:
+        """Every check, journaled. Raises BenchError when a waived check does not exist."""
+        streams = {step.stream.name: self.stream_of(step) for _, _, step in self.steps}
+        asked: dict[str, tuple[engine.Answer, Capability]] = {}
+
+        def ask(link: Link) -> tuple[engine.Answer, Capability]:
+            """Both answers about a link from one scene."""
+            if link.name not in asked:
+                here = self.stage.link(link)
+                stream = next(iter(streams.values()), Stream("probe", 1, 0, PROBE_SIZE, flows=1))
+                with self.stage.scene(here, stream, self.key(link), unknown) as scene:
+                    able = timestamping.enable(scene.sockets[0].fileno())
+                    asked[link.name] = engine.probe(here, stream, scene.sockets, scene.near, self.key(link)), able
+            return asked[link.name]
+
+        table = preflight.run(
+            preflight.Context(
+                self.bench,
+                self.policy,
+                tuple(streams.values()),
+                self.options.results,
+                self.options.waived,
+                probe=lambda link: ask(link)[0],
+                stamps=lambda link: ask(link)[1],
+                facts=timestamping.interface_facts,
+            )
+        )
+        self.opened.journal.append("run.preflight", rows=[asdict(row) for row in table.rows])
+        return table
+
+    # -- measuring -------------------------------------------------------------------------------------------
+
+    def measure(self, link_name: str, step: plan.Step, observe: Callable[[engine.Progress], None]) -> Measurement:
+        """Run a step's stream on a link, with evidence before, during and after; on disk when this returns.
+
+        A measurement that an interrupted run had finished is carried, not repeated.
+        """
+        link = self.stage.link(self.bench.link(link_name))
+        stream = replace(self.stream_of(step), seed=secrets.token_hex(16))
+        name = f"{link.name}-{stream.name}"
+        for each in self.opened.measurements:
+            if each.id == name:
+                return each
+        calibration = self._calibration(link, stream)
+        measurement = self._play(name, link, stream, observe, MEASUREMENTS, calibration)
+        self.opened.finish(measurement)
+        return measurement
+
+    def _calibration(self, link: Link, stream: Stream) -> Calibration | None:
+        """Back to back at field rate and size before each simulated stream; none on a real link without its own."""
+        if not self.bench.simulated:
+            return None
+        at = (link.name, stream.rate_pps, stream.size)
+        if at not in self._calibrations:
+            name = f"{link.name}-{stream.name}-patch"
+            short = replace(stream, name="patch", duration_ns=CALIBRATION_S * 1_000_000_000)
+            patched = self._play(name, link, short, lambda _: None, CALIBRATIONS, None, patch=True)
+            made = calibrate(name, patched.samples, short, patched.near_planes)
+            self.opened.finish(patched, CALIBRATIONS, made)
+            self._calibrations[at] = made
+        return self._calibrations[at]
+
+    def _play(
+        self,
+        name: str,
+        link: Link,
+        stream: Stream,
+        observe: Callable[[engine.Progress], None],
+        section: str,
+        calibration: Calibration | None,
+        *,
+        patch: bool = False,
+    ) -> Measurement:
+        writer = self.opened.begin(name, section)
+        gatherer = EvidenceGatherer(sources_of(self.bench, link, self.tai_utc_s))
+        key = self.key(link)
+
+        def estimate() -> int:
+            return self._error_estimate(gatherer, link)
+
+        with self.stage.scene(link, stream, key, estimate, patch=patch) as scene, gatherer:
+            self.measuring = True
+            try:
+                outcome = engine.run(
+                    link,
+                    stream,
+                    scene.sockets,
+                    scene.near,
+                    key=key,
+                    sink=writer.append,
+                    observe=observe,
+                    stop=self.stop,
+                )
+            finally:
+                self.measuring = False
+            aftermath = scene.aftermath(stream)
+        samples = writer.samples()
+        far = tuple(
+            in_band.states(samples, site=link.far.name, tai_utc_s=self.tai_utc_s, clock_id=outcome.far_clock_id)
+            if "in-band" in link.far.clock.sources
+            else ()
+        )
+        return Measurement(
+            id=name,
+            link=link,
+            stream=stream,
+            samples=samples,
+            evidence=(*gatherer.states, *far),
+            health=Health(
+                counters=outcome.counters | aftermath.counters,
+                started_ns=outcome.started_ns,
+                ended_ns=outcome.ended_ns,
+                clock_steps_ns=outcome.clock_steps_ns,
+            ),
+            calibration=calibration,
+            stalls=aftermath.stalls,
+            interrupted=outcome.interrupted,
+            simulated=scene.facts,
+            near_planes=outcome.planes,
+        )
+
+    def _error_estimate(self, gatherer: EvidenceGatherer, link: Link) -> int:
+        """The near clock's Error Estimate from its newest evidence; unknown stays unknown."""
+        bound, synchronised = gatherer.claim(link.near.name)
+        return wire.encode_error_estimate(bound, synchronised, True)
+
+    # -- judging ---------------------------------------------------------------------------------------------
+
+    def certify(self, requirement_id: str, measurement: Measurement) -> tuple[Mapping[str, Any], str]:
+        """One requirement on one measurement, judged and journaled; the whole result is judged again at the end."""
+        policy = self.policy.model_copy(update={"requirements": (self.requirement(requirement_id),)})
+        result = judge([measurement], policy, {})
+        self.opened.journal.append(
+            "run.verdict", requirement=requirement_id, measurement=measurement.id, verdict=result["verdict"]
+        )
+        judged: Mapping[str, Any] = result["requirements"][0]
+        return judged, str(result["verdict"])
+
+    def note_error(self, text: str) -> None:
+        """Keep an error in the journal, so that the folder says why something is missing."""
+        if self.folder is not None:
+            self.folder.journal.append("run.error", text=text)
+
+    def limit_of(self, stream_name: str) -> int | None:
+        """The limit that a running stream is judged against, ns; None when it serves no requirement."""
+        for _, _, step in self.steps:
+            if step.stream.name == stream_name:
+                return self.requirement(step.requirement).limit_ns
+        return None
+
+    def finish(self, *, cut_off: bool) -> Mapping[str, Any] | None:
+        """Judge everything from disk, write report and JUnit, seal; the stage is closed whatever happens.
+
+        ``cut_off`` (a second SIGINT, TERM, HUP) leaves the folder unsealed, so that --resume can go on with it.
+        """
+        try:
+            if self.folder is None:
+                return None
+            result = self.folder.judge()
+            measurements = self.folder.measurements
+            stamp = max((each.health.ended_ns for each in measurements), default=0) // 1_000_000_000
+            written = (self.folder.path / "data" / "result.json").read_bytes()
+            self.folder.add_file(
+                "report.pdf", pdf.pdf(result, plots.plots(measurements, result), written, timestamp=stamp)
+            )
+            self.folder.add_file("junit.xml", junit.junit(result))
+            if cut_off:
+                self.folder.close()
+            else:
+                self.folder.seal()
+            return result
+        finally:
+            if self._stage is not None:
+                self._stage.close()
+                self._stage = None
+
+    # -- what the terminal shows -----------------------------------------------------------------------------
+
+    def header(self, lang: phrases.Language) -> list[str]:
+        """Bench, clock, policy, results: what the engineer checks first."""
+        kind = phrases.SIMULATED.to(lang) if self.bench.simulated else ""
+        state = Kernel("here").poll(time.time_ns())
+        return [
+            f"bench     {self.bench.name}  {self.bench.title}  {kind}".rstrip(),
+            f"clock     {state.raw}",
+            f"policy    {self.policy.id} version {self.policy.version}: "
+            + ", ".join(f"{each.id} <= {each.limit_ns} ns" for each in self.policy.requirements),
+            f"results   {self.options.results.resolve()}",
+        ]
+
+    def plan_lines(self) -> list[str]:
+        """How many steps, how long, where they will be kept."""
+        total = sum(self.stream_of(step).duration_ns for _, _, step in self.steps) // 1_000_000_000
+        if self.bench.simulated:
+            total += CALIBRATION_S * len(self.steps)
+        lines = [f"plan      {len(self.steps)} streams, about {-(-total // 60)} min"]
+        if self.folder is not None:
+            lines.append(f"run       {self.folder.path}")
+        return lines + [f"          {note}" for note in self.shortened]
+
+    def closing_lines(self, *, cut_off: bool) -> list[str]:
+        """Where everything is, with what to type next."""
+        if self.folder is None:
+            return []
+        path = self.folder.path
+        lines = [f"report    {path / 'data' / 'report.pdf'}"] if (path / "data" / "report.pdf").exists() else []
+        if cut_off:
+            return [*lines, f"cut off   {path} is not sealed: the same command with --resume goes on with it"]
+        return [*lines, f"verify    millicert verify {path}"]

@@ -1,0 +1,188 @@
+"""The Stage a stream runs on: the real network, or the simulated metro in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import numpy as np
+from pyroute2.iproute.linux import IPRoute
+
+from fastpath import clock as core_clock
+from fastpath import timestamping
+from harness import engine
+from harness.bench import Bench
+from harness.link import Link
+from harness.samples import NO_STALLS, Column, Stalls
+from harness.simulation.clocks import SiteClock
+from harness.simulation.metro import Metro
+from harness.stream import Stream
+
+LATE_NS: Final = 50_000
+"""A release of the simulated fibre later than this is a stall of the host, reported whatever it does."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a stream needs while it runs on a stage."""
+
+    sockets: list[socket.socket]
+    near: engine.Near
+    facts: tuple[str, ...]
+    """What makes it a simulation; empty on a real link."""
+    aftermath: Callable[[Stream], Aftermath]
+    """Called once, after the stream."""
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """What a stage knows after the stream that no timestamp says."""
+
+    stalls: Stalls
+    counters: dict[str, int]
+
+
+class Stage(Protocol):
+    """Where streams run."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is less true here than it could be."""
+
+    def link(self, link: Link) -> Link:
+        """The link with the addresses it has on this stage."""
+
+    def scene(
+        self, link: Link, stream: Stream, key: bytes | None, error_estimate: Callable[[], int], *, patch: bool = False
+    ) -> contextlib.AbstractContextManager[Scene]:
+        """Everything open and ready for one stream; closed again afterwards. ``patch``: back to back."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class RealStage:
+    """Interfaces of this host; the far end is somebody's reflector."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, tai_utc_s: int) -> None:
+        self._tai_utc_s = tai_utc_s
+
+    def link(self, link: Link) -> Link:
+        """As the bench says."""
+        return link
+
+    @contextlib.contextmanager
+    def scene(
+        self, link: Link, stream: Stream, key: bytes | None, error_estimate: Callable[[], int], *, patch: bool = False
+    ) -> Iterator[Scene]:
+        """Sockets bound to the flows' ports."""
+        del key, patch
+        with contextlib.ExitStack() as closing:
+            sockets = engine.open_sockets(link, stream)
+            for each in sockets:
+                closing.enter_context(each)
+            near = engine.Near(self._tai_utc_s, error_estimate=error_estimate)
+            yield Scene(sockets, near, facts(link), lambda _: Aftermath(NO_STALLS, {}))
+
+    def close(self) -> None:
+        """Nothing is kept open between streams."""
+
+
+def facts(link: Link) -> tuple[str, ...]:
+    """Simulation facts of the interface that reaches the far end: veth, lo and tap carry no real light."""
+    with IPRoute() as kernel:  # type: ignore[no-untyped-call]  # pyroute2 is only half typed
+        routes = kernel.route("get", dst=link.endpoint.far_address)
+    names = {socket.if_indextoname(index) for route in routes if (index := route.get_attr("RTA_OIF"))}
+    if link.endpoint.interface:
+        names.add(link.endpoint.interface)
+    told = [(name, timestamping.interface_facts(name)) for name in sorted(names)]
+    return tuple(f"{fact.driver} interface {name} at the near end" for name, fact in told if fact.virtual)
+
+
+class SimulatedStage:
+    """The simulated metro, opened once for a run, its reflectors started for each stream."""
+
+    def __init__(self, bench: Bench, tai_utc_s: int) -> None:
+        simulation = bench.simulation
+        if simulation is None:
+            raise ValueError("a simulated stage wants a simulated bench")
+        self._simulation = simulation
+        self._tai_utc_s = tai_utc_s
+        self._closing = contextlib.ExitStack()
+        self.metro = self._closing.enter_context(Metro(simulation.links, simulation.carrier))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the carrier makes less true."""
+        return (f"carrier {self.metro.carrier}", *self.metro.notes)
+
+    def link(self, link: Link) -> Link:
+        """With the metro's own addresses."""
+        return replace(link, endpoint=self.metro.endpoint(link.name))
+
+    @contextlib.contextmanager
+    def scene(
+        self, link: Link, stream: Stream, key: bytes | None, error_estimate: Callable[[], int], *, patch: bool = False
+    ) -> Iterator[Scene]:
+        """A reflector at the far end, a fibre (none back to back) and sockets at the near end."""
+        claims = self._simulation.clocks.get(link.far.name)
+        with contextlib.ExitStack() as closing:
+            reflector = self.metro.start_reflector(
+                link.name,
+                patch=patch,
+                key=key,
+                clock=SiteClock() if patch else None,
+                bound_ns=claims.claimed_bound_ns if claims else None,
+                synchronised=bool(claims and claims.claimed_synchronised),
+                tai_utc=self._tai_utc_s,
+            )
+            closing.callback(reflector.stop)
+            sockets = []
+            for port in link.flow_ports[: stream.flows]:
+                sockets.append(closing.enter_context(self.metro.near_socket(link.name, port, patch=patch)))
+                engine.dress(sockets[-1], stream)
+            near = engine.Near(
+                self._tai_utc_s,
+                # One spinning thread a run: on the fibre's carrier the fibre has it.
+                pace="sleep",
+                clock=None if patch else self._near_clock(link),
+                error_estimate=error_estimate,
+            )
+            fibre = None if patch else self.metro.fibre(link.name)
+            if fibre is not None:
+                fibre.start()
+                closing.callback(fibre.stop)
+
+            def aftermath(ran: Stream) -> Aftermath:
+                counters = {f"reflector_{name}": count for name, count in reflector.counters().items()}
+                if fibre is None:
+                    return Aftermath(NO_STALLS, counters)
+                fibre.stop()
+                health: Mapping[str, int] = fibre.health()
+                counters |= {f"fibre_{name}": count for name, count in health.items()}
+                return Aftermath(stalls(fibre.truth(), link, ran), counters)
+
+            yield Scene(sockets, near, self.metro.facts(link.name, patch), aftermath)
+
+    def _near_clock(self, link: Link) -> core_clock.ClockModel | None:
+        model = self.metro.near_clock(link.name)
+        return None if model is None else core_clock.ClockModel(**model)
+
+    def close(self) -> None:
+        """End namespaces, fibres, reflectors."""
+        self._closing.close()
+
+
+def stalls(truth: Any, link: Link, stream: Stream) -> Stalls:
+    """The fibre's late releases as rows of the stream's Samples; flush packets after the last row are left out."""
+    late = truth[truth["late_ns"] > LATE_NS]
+    flow_of = {port: flow for flow, port in enumerate(link.flow_ports[: stream.flows])}
+    flow = np.array([flow_of.get(int(port), -1) for port in late["port"]], np.int64)
+    row: Column = late["seq"].astype(np.int64) * stream.flows + flow
+    ours = (flow >= 0) & (row < stream.packets)
+    return Stalls(row[ours], late["direction"].astype(np.int64)[ours], late["late_ns"].astype(np.int64)[ours])
