@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from harness.report import phrases
 from harness.report import quantity as q
-from harness.report.cells import Cell, Result, both, pair, text
+from harness.report.cells import Cell, Result, both, pair
 from harness.report.phrases import Phrase
 
 
@@ -35,19 +35,23 @@ def risk(requirement: Result) -> str:
     return q.percent(-(-100 * bound.numerator // bound.denominator), 100)
 
 
-def _figures(statement: Result, requirement: Result) -> list[Cell]:
-    """One statement's column of a verdict box, in the order of `_LINES`."""
+def _figures(statement: Result, requirement: Result, *, against: bool) -> list[Cell]:
+    """One statement's column of a verdict box, in the order of `_LINES`; ``against``: the box is a FAIL."""
     limit_ns = q.integer(requirement.get("limit_ns")) or 0
     estimate, upper, lower = (q.integer(statement.get(key)) for key in ("estimate_ns", "upper_ns", "lower_ns"))
     expanded, infinite = q.integer(statement.get("U_ps")), bool(statement.get("infinite"))
     if estimate is None:
-        # No estimate with losses beyond the quantile is an infinite one; else nothing was measured.
-        shown = (q.INFINITE if infinite else q.UNKNOWN, q.expanded(expanded))
+        # Losses beyond the quantile make it infinite; else nothing was measured.
+        lost = bool(statement.get("estimate_infinite", infinite))
+        shown = (q.INFINITE if lost else q.UNKNOWN, q.expanded(expanded))
     elif expanded is None:
         shown = (q.delay(estimate), q.UNKNOWN)
     else:
         shown = q.measured(estimate * 1000, expanded)
-    if upper is None or expanded is None:
+    if against:
+        at = None if lower is None or expanded is None else lower * 1000 - expanded
+        decisive = q.delay(estimate_ps=at, rounding="down") if at is not None else q.UNKNOWN
+    elif upper is None or expanded is None:
         decisive = q.INFINITE if infinite else q.UNKNOWN
     else:
         decisive = q.delay(estimate_ps=upper * 1000 + expanded, rounding="up")
@@ -61,7 +65,7 @@ def _figures(statement: Result, requirement: Result) -> list[Cell]:
         q.milli(q.integer(statement.get("k_milli"))),
         shown[1],
         decisive,
-        q.limit(limit_ns),
+        f"2 × {q.limit(limit_ns)}" if rule.startswith("owd-pair") else q.limit(limit_ns),
         q.expanded(worst),
         q.count(q.integer(statement.get("n"))),
         f"{q.ratio(statement.get('n_eff'))} ({q.ratio(statement.get('vif'))})",
@@ -92,9 +96,9 @@ _LINES: Final = (
 def _hint(statement: Result) -> Phrase | None:
     """What would settle an INDETERMINATE statement, with the figure that is needed."""
     settle = statement.get("would_settle")
-    if not settle:
+    if not settle or statement.get("verdict") != "INDETERMINATE":
         return None
-    said = phrases.SETTLE.get(str(settle), Phrase(str(settle), str(settle)))
+    said = phrases.settle(str(settle))
     needed, u_needed = q.integer(statement.get("n_needed")), q.integer(statement.get("u_needed_ps"))
     figures = ([f"n ≥ {q.count(needed)}"] if needed else []) + ([f"u_c ≤ {q.expanded(u_needed)}"] if u_needed else [])
     tail = " (" + ", ".join(figures) + ")" if figures else ""
@@ -110,25 +114,32 @@ def box(requirement: Result, direction: Result) -> dict[str, Any]:
     rules = ", ".join(str(r) for r in requirement.get("rule_ids") or [])
     rule = str((decided or {}).get("rule") or rules or q.UNKNOWN)
     label = str(direction.get("label", ""))
-    sentence = phrases.STATEMENTS[verdict].fill(
+    wording = phrases.PAIR if direction.get("direction") == "pair" else phrases.STATEMENTS[verdict]
+    sentence = wording.fill(
         label=label, statistic=statistic(requirement), limit=q.limit(limit_ns), rule=rule, risk=risk(requirement)
     )
     remarks: list[Cell] = []
     for statement in statements:
+        if statement.get("verdict") == "PASS":
+            continue
         basis = phrases.BASES.get(str(statement.get("basis")), Phrase("", ""))
-        said = [both(statement, "reason"), _hint(statement)] if statement.get("verdict") != "PASS" else []
-        remarks += [pair(Phrase(f"{basis.zh}：{s.zh}", f"{basis.en}: {s.en}")) for s in said if s is not None and s.en]
-        if statement.get("gates_red"):
-            gates = text(statement["gates_red"])
-            remarks.append(pair(Phrase(f"{basis.zh}：未通过的检查 {gates}", f"{basis.en}: red gates {gates}")))
+        told = [both(statement, "reason")]
+        red = [str(gate) for gate in statement.get("gates_red") or [] if str(gate) not in told[0].en]
+        told += [Phrase(f"未通过的检查 {', '.join(red)}", f"red gates {', '.join(red)}")] if red else []
+        hint = _hint(statement) if verdict == "INDETERMINATE" else None
+        told += [hint] if hint else []
+        why = [part for part in told if part.en]
+        if why:
+            zh, en = "；".join(part.zh for part in why), "; ".join(part.en for part in why)
+            remarks.append(pair(Phrase(f"{basis.zh}：{zh}", f"{basis.en}: {en}")))
     if not statements or (verdict != "PASS" and decided is None):
         remarks.insert(0, pair(both(direction, "reason")))
     if direction.get("interrupted"):
-        why = str(direction["interrupted"])
-        remarks.append(pair(Phrase(f"测试中断：{why}", f"Interrupted: {why}")))
+        cause = str(direction["interrupted"])
+        remarks.append(pair(Phrase(f"测试中断：{cause}", f"Interrupted: {cause}")))
     alpha = _alpha(requirement)
     confidence = q.percent(alpha.denominator - alpha.numerator, alpha.denominator)
-    columns = [_figures(s, requirement) for s in statements]
+    columns = [_figures(s, requirement, against=verdict == "FAIL") for s in statements]
     return {
         "requirement": pair(both(requirement, "title", Phrase(str(requirement.get("id", "")), ""))),
         "id": str(requirement.get("id", "")),
@@ -144,7 +155,11 @@ def box(requirement: Result, direction: Result) -> dict[str, Any]:
             for s in statements
         ],
         "lines": [
-            {"name": pair(name.fill(c=confidence)), "symbol": symbol, "values": [column[row] for column in columns]}
+            {
+                "name": pair(name.fill(c=confidence)),
+                "symbol": "LCB − U" if symbol == "UCB + U" and verdict == "FAIL" else symbol,
+                "values": [column[row] for column in columns],
+            }
             for row, (name, symbol) in enumerate(_LINES)
         ]
         if columns

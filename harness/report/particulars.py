@@ -42,7 +42,11 @@ def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
     Entries: {"letter", "name", "value", "missing"}; exactly one of value and missing is not empty.
     """
     provenance: Result = result.get("provenance") or {}
-    started, ended = (q.integer(provenance.get(k)) for k in ("started_ns", "ended_ns"))
+    times = [
+        (q.integer(s.get("started_ns")), q.integer(s.get("ended_ns"))) for s in (provenance, *result.get("streams", []))
+    ]
+    started = min((first for first, _ in times if first), default=None)
+    ended = max((last for _, last in times if last), default=None)
     absent = Phrase("台架文件未填写", "not given in the bench file")
     policy = result.get("policy") or {}
     plan = str(provenance.get("plan_sha256") or "")
@@ -98,7 +102,7 @@ def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
         "m": (Phrase("结果", "Results"), Phrase("见判定框与各表", "see the verdict boxes and the tables"), absent),
         "n": (
             Phrase("偏离", "Deviations"),
-            _words(provenance.get("deviations")),
+            _words(deviations(result)),
             Phrase("未申明偏离", "none declared"),
         ),
         "o": (
@@ -130,6 +134,16 @@ def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
         }
     )
     return entries
+
+
+def deviations(result: Result) -> list[str]:
+    """What differed from the plan: declared deviations, shortened streams, checks waived by name."""
+    provenance: Result = result.get("provenance") or {}
+    return [
+        *(text(d) for d in provenance.get("deviations") or []),
+        *(text(d) for d in provenance.get("shortened") or []),
+        *(f"preflight check waived: {text(d)}" for d in provenance.get("waived") or []),
+    ]
 
 
 def number(result: Result) -> str:

@@ -81,8 +81,7 @@ def _pictures(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> list[dic
     captions = {
         "ccdf": (
             "互补累积分布；竖线为限值 L、置信上限 UCB 与物理下限",
-            "complementary cumulative distribution; "
-            "vertical lines: limit L, upper confidence bound UCB, physical floor; all flows together",
+            "complementary distribution, all flows; vertical: limit L, upper bound UCB, floor",
         ),
         "strip": ("每个时间窗的最小、中位与 P99.9 时延", "minimum, median and P99.9 delay in each time window"),
     }

@@ -69,6 +69,14 @@ STATEMENTS: Final[dict[str, Phrase]] = {
 }
 """What a verdict says of one requirement in one direction (ILAC-G8, non-binary with guard band)."""
 
+PAIR: Final = Phrase(
+    "往返时延证明 {label} 两个方向中至少一个方向的单向时延{statistic}不符合 ≤ {limit} 的要求；是哪个方向不能确定。"
+    "判定规则 {rule}，误拒绝概率 ≤ {risk}。",
+    "The round trip proves that the {statistic} of one-way delay does not conform to ≤ {limit} in at least one "
+    "direction of {label}; which one stays open. Decision rule {rule}; probability of false rejection ≤ {risk}.",
+)
+"""A nonconformity of a link that needs no clock (rule family owd-pair)."""
+
 STATISTICS: Final[dict[str, Phrase]] = {
     "quantile": Phrase("{p} 分位值", "{p} quantile"),
     "worst-window-median": Phrase("最差窗口（{window}）中位数", "worst {window} window median"),
@@ -83,11 +91,26 @@ BASES: Final[dict[str, Phrase]] = {
 }
 
 SETTLE: Final[dict[str, Phrase]] = {
-    "more samples": Phrase("增加样本可作出判定", "more samples would settle it"),
-    "better clocks": Phrase("改进时钟可作出判定", "better clocks would settle it"),
-    "better calibration": Phrase("改进零长度校准可作出判定", "better zero-length calibration would settle it"),
-    "longer run": Phrase("延长测试可作出判定", "a longer run would settle it"),
+    "more samples": Phrase("增加样本", "more samples"),
+    "better clocks": Phrase("改进时钟", "better clocks"),
+    "a slower-drifting near clock": Phrase("近端时钟漂移更小", "a slower-drifting near clock"),
+    "more samples with better clocks": Phrase("增加样本并改进时钟", "more samples with better clocks"),
+    "more samples with a slower-drifting near clock": Phrase(
+        "增加样本且近端时钟漂移更小", "more samples with a slower-drifting near clock"
+    ),
+    "fewer losses": Phrase("减少丢包", "fewer losses"),
+    "a clock-based statement, or evidence for a tighter bracket": Phrase(
+        "取得基于时钟的判定，或收紧双向区间的证据", "a clock-based statement, or evidence for a tighter bracket"
+    ),
 }
+
+
+def settle(said: str) -> Phrase:
+    """What would settle an INDETERMINATE: the judge's words, several joined by " or "."""
+    parts = [said] if said in SETTLE else said.split(" or ")
+    known = [SETTLE.get(part, Phrase(part, part)) for part in parts]
+    return Phrase("或".join(p.zh for p in known) + "可作出判定", " or ".join(p.en for p in known) + " would settle it")
+
 
 SIMULATED: Final = Phrase("模拟结果，不是证书", "SIMULATED, NOT A CERTIFICATE")
 INCOMPLETE: Final = Phrase("未完成：低于测试计划规定的最低要求", "INCOMPLETE: less was measured than the plan requires")
@@ -109,19 +132,25 @@ DISTRIBUTIONS: Final[dict[str, Phrase]] = {
 }
 
 GATES: Final[dict[str, Phrase]] = {
+    "clock-near": Phrase("近端时钟", "Near clock"),
+    "clock-far": Phrase("远端时钟", "Far clock"),
+    "evidence-coverage": Phrase("证据覆盖", "Evidence coverage"),
+    "shared-clock": Phrase("共用时钟", "Shared clock"),
+    "sync-topology": Phrase("同步路径独立", "Sync topology"),
+    "leap": Phrase("闰秒", "Leap second"),
+    "kernel-steps": Phrase("系统时钟阶跃", "Kernel clock steps"),
+    "time-scale": Phrase("时间尺度", "Time scale"),
     "floor": Phrase("物理下限", "Physical floor"),
+    "negative-delay": Phrase("负时延", "Negative delay"),
     "step": Phrase("时钟阶跃", "Clock step"),
     "skew": Phrase("频率偏斜", "Clock skew"),
-    "time-scale": Phrase("时间尺度", "Time scale"),
-    "timescale": Phrase("时间尺度", "Time scale"),
-    "coverage": Phrase("证据覆盖", "Evidence coverage"),
-    "synchronised": Phrase("时钟同步", "Synchronisation"),
-    "sync-path": Phrase("同步路径独立", "Independent sync path"),
-    "trust": Phrase("远端可信", "Far end trusted"),
+    "schedule": Phrase("发送计划", "Schedule"),
+    "unstamped": Phrase("缺时间戳", "Missing stamps"),
     "host-stalls": Phrase("主机停顿", "Host stalls"),
-    "leap": Phrase("闰秒", "Leap second"),
-    "bracket": Phrase("双向区间", "Clock-free bracket"),
+    "reflector-restart": Phrase("反射端重启", "Reflector restart"),
     "uncertainty": Phrase("不确定度", "Uncertainty"),
+    "rehearsal-policy": Phrase("演练要求", "Rehearsal policy"),
+    "calibration": Phrase("零长度校准", "Zero-length calibration"),
 }
 """Titles of gates by id; an id not listed prints as it is."""
 

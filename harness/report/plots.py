@@ -144,6 +144,7 @@ def _style() -> Iterator[None]:
                 "svg.hashsalt": "millicert",
                 "svg.fonttype": "path",
                 "axes.linewidth": 0.5,
+                "axes.facecolor": "none",
                 "axes.edgecolor": _GREY,
                 "axes.labelcolor": _INK,
                 "text.color": _INK,
@@ -194,7 +195,7 @@ def _line(axes: Axes, ns: int | None, colour: str, name: str, style: str = "--")
 def _panels(height: float, below: float) -> tuple[Figure, tuple[Axes, Axes]]:
     """Two panels beside each other with ``below`` inches under them for labels and a legend that hides no data."""
     width = 7.1
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), facecolor="none")  # what lies under it, SIMULATED, must stay visible
     size = (3.02 / width, (height - below - 0.22) / height)
     left, right = (figure.add_axes((x / width, below / height, *size)) for x in (0.45, 4.02))
     return figure, (left, right)
@@ -202,14 +203,17 @@ def _panels(height: float, below: float) -> tuple[Figure, tuple[Axes, Axes]]:
 
 def _legend(axes: Axes, columns: int) -> None:
     """The legend under the label of the x axis, 0.32 inches below the axes."""
+    if not axes.get_legend_handles_labels()[0]:
+        return
     figure = axes.figure
     height = axes.get_position().height * figure.get_figheight()  # type: ignore[union-attr]
     axes.legend(
         loc="upper left",
-        bbox_to_anchor=(-0.02, -0.32 / height),
+        bbox_to_anchor=(-0.13, -0.32 / height),
         ncols=columns,
-        handlelength=1.6,
-        columnspacing=1.4,
+        handlelength=1.4,
+        handletextpad=0.5,
+        columnspacing=1.1,
         borderaxespad=0,
         borderpad=0,
         labelspacing=0.3,
@@ -240,7 +244,7 @@ def _draw_ccdf(axes: Axes, measurement: Measurement, result: Mapping[str, Any], 
             where="post",
             color=_ORANGE,
             linewidth=0.7,
-            label="往返减周转 round trip less turnaround",
+            label="往返减周转 RTT − turnaround",
         )
     upper = integer(clock.get("upper_ns"))
     if limit_ns is not None:
@@ -256,7 +260,7 @@ def _draw_ccdf(axes: Axes, measurement: Measurement, result: Mapping[str, Any], 
     axes.set_ylim(0.4 / max(data.n, 10), 1.6)
     # A few stray delays must not squeeze the rest: beyond twice the limit the curve leaves the frame, and says so.
     marks = [x for x in (limit_ns, upper, floor_ps // 1000 if floor_ps else None) if x is not None]
-    marks += [int(x) for d in (data.delay_ns, free.delay_ns) for x in d[[0, -1]] if d.size]
+    marks += [int(x) for d in (data.delay_ns, free.delay_ns) if d.size for x in d[[0, -1]]]
     right = max(marks, default=1_000_000)
     if limit_ns is not None:
         right = min(right, max(2 * limit_ns, upper or 0))
@@ -272,7 +276,7 @@ def _draw_ccdf(axes: Axes, measurement: Measurement, result: Mapping[str, Any], 
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("时延 delay / µs", labelpad=1)
     axes.set_ylabel("P(时延 delay > x)")
-    _legend(axes, 2)
+    _legend(axes, 3)
 
 
 def _draw_strip(axes: Axes, measurement: Measurement, result: Mapping[str, Any], direction: Direction) -> None:
@@ -321,7 +325,7 @@ def plots(measurements: Sequence[Measurement], result: Mapping[str, Any]) -> dic
     drawn: dict[str, bytes] = {}
     with _style():
         for measurement in measurements:
-            for kind, draw, height, below in (("ccdf", _draw_ccdf, 2.5, 0.73), ("strip", _draw_strip, 1.7, 0.48)):
+            for kind, draw, height, below in (("ccdf", _draw_ccdf, 1.98, 0.6), ("strip", _draw_strip, 1.38, 0.48)):
                 figure, panels = _panels(height, below)
                 for axes, direction in zip(panels, Direction, strict=True):
                     draw(axes, measurement, result, direction)

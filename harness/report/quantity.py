@@ -135,8 +135,13 @@ def share(part: int, whole: int) -> str:
 
 
 def milli(value: int | None) -> str:
-    """Thousandths as a decimal rounded up to two places, the way coverage factors are printed: 2 037 is "2.04"."""
-    return UNKNOWN if value is None else _fixed(_divide(value, 10, "up"), 2)
+    """Thousandths as a decimal, exact: 2 037 is "2.037"."""
+    return UNKNOWN if value is None else _fixed(value, 3)
+
+
+def freedom(value: int | None) -> str:
+    """Degrees of freedom: None is infinity, above 9999 only that much is said."""
+    return "∞" if value is None else count(value) if value < 10_000 else "> 9999"
 
 
 def ratio(pair: object) -> str:

@@ -8,21 +8,27 @@ from harness.report import phrases, tables
 from harness.report import quantity as q
 from harness.report.boxes import box
 from harness.report.cells import Cell, Result, both, directions, pair, text
-from harness.report.particulars import lab, number, particulars
+from harness.report.particulars import deviations, lab, number, particulars
 from harness.report.phrases import Phrase
 
 
 def _limits(result: Result) -> list[Cell]:
     """Deviations, then what this report does not say."""
     provenance: Result = result.get("provenance") or {}
-    notes: list[Phrase] = [
-        Phrase(f"偏离：{text(d)}", f"Deviation: {text(d)}") for d in provenance.get("deviations") or []
-    ]
+    notes: list[Phrase] = [Phrase(f"偏离 Deviation: {text(d)}", "") for d in deviations(result)]
     notes += [
-        Phrase(f"未完成：{reason}", f"Incomplete: {reason}")
-        for reason in map(text, result.get("incomplete_reasons") or [])
+        Phrase(f"未完成 Incomplete: {reason}", "") for reason in map(text, result.get("incomplete_reasons") or [])
     ]
-    notes += [Phrase(f"模拟：{fact}", f"Simulated: {fact}") for fact in map(text, result.get("simulated") or [])]
+    notes += [Phrase(f"模拟 Simulated: {fact}", "") for fact in map(text, result.get("simulated") or [])]
+    outside = (result.get("policy") or {}).get("informative") or []
+    if outside:
+        names = [both(i, "title", Phrase(str(i.get("id", "")), str(i.get("id", "")))) for i in outside]
+        notes.append(
+            Phrase(
+                "同一计划的下列指标不在本报告内：" + "、".join(n.zh for n in names) + "。",
+                "Indicators of the same plan that this report does not cover: " + "; ".join(n.en for n in names) + ".",
+            )
+        )
     attempt = provenance.get("attempt")
     if attempt is not None:
         notes.append(Phrase(f"本计划的第 {text(attempt)} 次测试。", f"Attempt number {text(attempt)} of this plan."))
@@ -116,6 +122,7 @@ def sheet(result: Result, *, digest: str, issued_ns: int) -> dict[str, Any]:
         "remedies": tables.remedies(result),
         "budgets": tables.budgets(result),
         "consistency": tables.consistency(result),
+        "tiers": tables.tiers(result),
         "flows": tables.flows(result),
         "equipment": tables.equipment(result),
         "limits": _limits(result),

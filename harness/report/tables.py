@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from harness.report import phrases
@@ -23,15 +23,14 @@ def requirements(result: Result) -> dict[str, Any]:
         seen = f"{standing.en}: {r['confirmation']}" if r.get("confirmation") else standing.en
         rows.append(
             [
-                str(r.get("id", "")),
-                pair(both(r, "title")),
+                pair(Phrase(both(r, "title").zh, f"{both(r, 'title').en} · {r.get('id', '')}")),
                 f"≤ {q.limit(q.integer(r.get('limit_ns')) or 0)}",
                 pair(statistic(r)),
                 pair(both(r, "definition")),
                 pair(Phrase(f"{r.get('source', '')} · {standing.zh}", seen)),
             ]
         )
-    heads = columns("<编号|Id & <要求|Requirement & >限值|Limit & <统计量|Statistic & <定义|Definition & <依据|Source")
+    heads = columns("<要求|Requirement & >限值|Limit & <统计量|Statistic & <定义|Definition & <依据|Source")
     return table(Phrase("要求与判定量", "Requirements"), heads, rows)
 
 
@@ -104,83 +103,96 @@ def _stalls(value: object) -> str:
     """Host stalls in one cell: how many releases were late, how late the worst was."""
     if not isinstance(value, Mapping):
         return text(value)
-    number, worst = q.integer(value.get("count")), q.integer(value.get("worst_ns"))
+    number, worst = q.integer(value.get("late", value.get("count"))), q.integer(value.get("worst_ns"))
     return q.count(number) + (f" (≤ {q.delay(worst)})" if number and worst else "")
 
 
+_WORDS: Final = {
+    "all": Phrase("全程", "throughout"),
+    "some": Phrase("部分", "partly"),
+    "any": Phrase("部分", "partly"),
+    "none": Phrase("否", "no"),
+    "unknown": Phrase("未知", "unknown"),
+    "True": Phrase("是", "yes"),
+    "False": Phrase("否", "no"),
+    "None": Phrase("未知", "unknown"),
+}
+
+
+def _word(value: object) -> Cell:
+    """Yes, no, unknown, throughout, partly."""
+    return pair(_WORDS.get(str(value), Phrase(str(value), str(value))))
+
+
 def evidence(result: Result) -> dict[str, Any]:
-    """What each clock said of itself during the run."""
-    words = {
-        "all": Phrase("全程", "throughout"),
-        "any": Phrase("部分", "partly"),
-        "none": Phrase("否", "no"),
-        "unknown": Phrase("未知", "unknown"),
-        "True": Phrase("是", "yes"),
-        "False": Phrase("否", "no"),
-        "None": Phrase("未知", "unknown"),
-    }
+    """What each clock said of itself during each run."""
     rows: list[list[Cell]] = []
     for e in result.get("evidence") or []:
-        said = str(e.get("synchronised"))
-        skew = q.integer(e.get("max_skew_ppb"))
-        bound = q.integer(e.get("max_bound_ns"))
-        leap = e.get("leap_pending")
+        skew, bound = q.integer(e.get("max_skew_ppb")), q.integer(e.get("max_bound_ns"))
+        first, last = q.integer(e.get("first_ns")), q.integer(e.get("last_ns"))
         rows.append(
             [
+                str(e.get("measurement", "")),
                 str(e.get("site", "")),
                 str(e.get("source", "")),
+                _word(e.get("admissible")),
                 text(e.get("polls")),
-                q.instant(q.integer(e.get("first_ns"))).removesuffix(f"{q.NBSP}UTC"),
-                q.instant(q.integer(e.get("last_ns"))).removesuffix(f"{q.NBSP}UTC"),
-                pair(words.get(said, Phrase(said, said))),
-                "±" + q.NBSP + q.delay(bound) if bound is not None else pair(words["unknown"]),
-                f"{skew}{q.NBSP}ppb" if skew is not None else q.UNKNOWN,
+                q.period(first, last).removesuffix(f"{q.NBSP}UTC") if first and last else q.UNKNOWN,
+                _word(e.get("synchronised")),
+                "±" + q.NBSP + q.delay(bound) if bound is not None else _word(None),
+                f"{q.count(skew)}{q.NBSP}ppb" if skew is not None else _word(None),
                 text(e.get("identities")),
-                pair(words.get(str(leap), Phrase(str(leap), str(leap)))),
+                _word(e.get("leap_pending")),
             ]
         )
     heads = columns(
-        "<站点|Site & <来源|Source & >读数|Polls & <首次 UTC|First, UTC & <末次 UTC|Last, UTC & "
+        "<测量|Run & <站点|Site & <来源|Source & <可采信|Admissible & >读数|Polls & <时间（UTC）|Time, UTC & "
         "<已同步|Synchronised & >最大偏差界|Largest bound & >最大偏斜|Largest skew & <时间来源|Follows & "
         "<闰秒待定|Leap pending"
     )
     return table(Phrase("时钟证据", "Clock evidence"), heads, rows)
 
 
-_GATE_ROWS: Final = 40
-"""More gates than this and only the red ones are listed one by one; the counts still cover all."""
+def _some(values: Iterable[str]) -> str:
+    """The first two of several distinct texts, and how many more result.json has."""
+    distinct = list(dict.fromkeys(values))
+    return "; ".join(distinct[:2]) + (f"; … (+{len(distinct) - 2})" if len(distinct) > 2 else "")
 
 
 def gates(result: Result) -> dict[str, Any]:
-    """Gates with equal finding side by side in one row; with many links, green ones as a count."""
-    merged: dict[tuple[str, str, str, str], list[str]] = {}
+    """Every red finding in a row of its own, green ones of one gate together, at last what did not apply."""
+    by_id: dict[str, dict[str, list[Result]]] = {}
     for g in result.get("gates") or []:
-        key = (str(g.get("id", "")), str(g.get("state", "")), text(g.get("found")), text(g.get("limit")))
-        scope = str(g.get("measurement") or "")
-        if g.get("direction"):
-            scope += " →" if g["direction"] == "forward" else " ←"
-        merged.setdefault(key, []).append(scope)
-    if len(merged) > _GATE_ROWS:
-        counted: dict[tuple[str, str, str, str], list[str]] = {}
-        for (name, state, found, limit), scopes in merged.items():
-            key = (name, state, found, limit) if state == "red" else (name, state, q.UNKNOWN, q.UNKNOWN)
-            counted.setdefault(key, []).extend(scopes)
-        merged = {k: v if k[1] == "red" else [f"{len(v)} ×"] for k, v in counted.items()}
-    rows: list[list[Cell]] = []
-    for (name, state, found, limit), scopes in sorted(merged.items(), key=lambda item: item[0][1] != "red"):
+        by_id.setdefault(str(g.get("id", "")), {}).setdefault(str(g.get("state", "")), []).append(g)
+    red: list[list[Cell]] = []
+    green: list[list[Cell]] = []
+    idle: list[str] = []
+    for name, states in by_id.items():
         title = phrases.GATES.get(name, Phrase(name, ""))
-        said = phrases.STATES.get(state, Phrase(state, state))
-        rows.append(
-            [
-                pair(title),
-                {**dict(zip(("zh", "en"), said, strict=True)), "state": state},
-                ", ".join(dict.fromkeys(s.strip() for s in scopes if s.strip())),
-                found,
-                limit,
-            ]
-        )
-    heads = columns("<检查|Gate & <结论|State & <适用测量|Runs & <所见|Found & <允许|Allowed")
-    return table(Phrase("一致性检查（门）", "Gates"), heads, rows)
+        findings: dict[tuple[str, str], list[str]] = {}
+        for g in states.get("red", []):
+            scope = f"{g.get('measurement') or ''} {_ARROWS.get(str(g.get('direction')), '')}".strip()
+            findings.setdefault((text(g.get("found")), text(g.get("limit"))), []).append(scope)
+        for (found, limit), scopes in findings.items():
+            red.append([pair(title), _state("red", ""), f"{', '.join(dict.fromkeys(scopes))}: {found}", limit])
+        passed = states.get("green", [])
+        if passed:
+            found, limit = (_some(text(g.get(key)) for g in passed) for key in ("found", "limit"))
+            green.append([pair(title), _state("green", f" × {len(passed)}"), found, limit])
+        elif not findings:
+            idle.append(f"{title.zh} {title.en}")
+    if idle:
+        green.append([pair(Phrase("其余", "Others")), _state("not-applicable", ""), ", ".join(idle), ""])
+    heads = columns("<检查|Gate & <结论|State & <所见|Found & <允许|Allowed")
+    return table(Phrase("一致性检查（门）", "Gates"), heads, red + green)
+
+
+_ARROWS: Final = {"forward": "→", "backward": "←", "pair": "↔"}
+
+
+def _state(state: str, times: str) -> Cell:
+    said = phrases.STATES.get(state, Phrase(state, state))
+    return {"zh": said.zh, "en": said.en + times, "state": state}
 
 
 def remedies(result: Result) -> list[Cell]:
@@ -194,44 +206,66 @@ def remedies(result: Result) -> list[Cell]:
     return [pair(p) for p in seen.values()]
 
 
+def _either(directions: Sequence[str]) -> str:
+    """One text where both directions agree, else each behind its arrow."""
+    if len(set(directions)) <= 1:
+        return directions[0] if directions else q.UNKNOWN
+    return " ".join(f"{arrow}{q.NBSP}{said}" for arrow, said in zip("→←", directions, strict=False))
+
+
+def _budget_rows(budgets: Sequence[Result]) -> list[list[Cell]]:
+    """Components of the budgets of both directions, side by side where they differ."""
+    rows: list[list[Cell]] = []
+    for parts in zip(*(b.get("components") or [] for b in budgets), strict=False):
+        c = parts[0]
+        distribution = str(c.get("distribution"))
+        rows.append(
+            [
+                pair(both(c, "name")),
+                _either([q.expanded(q.integer(p.get("value_ps"))) for p in parts]),
+                pair(phrases.DISTRIBUTIONS.get(distribution, Phrase(distribution, ""))),
+                text(c.get("divisor")),
+                _either([q.expanded(q.integer(p.get("u_ps"))) for p in parts]),
+                _either([q.freedom(q.integer(p.get("nu"))) for p in parts]),
+                text(c.get("type")),
+                _either([text(p.get("origin")) for p in parts]),
+            ]
+        )
+    return rows
+
+
 def budgets(result: Result) -> list[dict[str, Any]]:
-    """One table for each distinct budget; equal ones of several measurements and directions are printed once."""
-    merged: dict[str, tuple[Result, list[str]]] = {}
+    """One table for each distinct budget, both directions in it; equal ones of several measurements printed once."""
+    grouped: dict[tuple[str, str, str], list[Result]] = {}
     for b in result.get("budgets") or []:
-        body = {k: v for k, v in b.items() if k not in {"measurement", "direction"}}
-        scope = f"{b.get('measurement', '')} {'→' if b.get('direction') == 'forward' else '←'}"
-        merged.setdefault(repr(sorted(body.items(), key=str)), (b, []))[1].append(scope)
-    tables = []
+        key = (str(b.get("basis", "")), str(b.get("measurement", "")), str(b.get("requirement", "")))
+        grouped.setdefault(key, []).append(b)
     heads = columns(
         "<分量|Component & >值|Value & <分布|Distribution & >除数|Divisor & >标准不确定度|Std. uncertainty & "
         ">自由度|ν & ^类|Type & <来源|Origin"
     )
-    for budget, scopes in merged.values():
-        rows: list[list[Cell]] = [
-            [
-                pair(both(c, "name")),
-                q.expanded(q.integer(c.get("value_ps"))),
-                pair(phrases.DISTRIBUTIONS.get(str(c.get("distribution")), Phrase(text(c.get("distribution")), ""))),
-                text(c.get("divisor")),
-                q.expanded(q.integer(c.get("u_ps"))),
-                "∞" if c.get("nu") is None else text(c.get("nu")),
-                text(c.get("type")),
-                text(c.get("origin")),
-            ]
-            for c in budget.get("components") or []
-        ]
-        nu = budget.get("nu_eff")
-        made = table(Phrase("不确定度预算", "Uncertainty budget"), heads, rows)
-        made["scope"] = ", ".join(scopes)
+    merged: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for (basis, measurement, _), found in grouped.items():
+        title = phrases.BASES.get(basis, Phrase("", ""))
+        made = table(
+            Phrase(f"不确定度预算 {title.zh}".strip(), f"Uncertainty budget, {title.en.lower()}".rstrip(", ")),
+            heads,
+            _budget_rows(found),
+        )
         made["total"] = [
-            ["u_c", q.expanded(q.integer(budget.get("u_c_ps")))],
-            ["ν_eff", "∞" if nu is None else text(nu)],
-            ["k", q.milli(q.integer(budget.get("k_milli")))],
-            ["U", q.expanded(q.integer(budget.get("U_ps")))],
-            ["Σ", q.expanded(q.integer(budget.get("worst_case_ps")))],
+            [name, _either([show(q.integer(b.get(key))) for b in found])]
+            for name, key, show in (
+                ("u_c", "u_c_ps", q.expanded),
+                ("ν_eff", "nu_eff", q.freedom),
+                ("k", "k_milli", q.milli),
+                ("U", "U_ps", q.expanded),
+                ("Σ", "worst_case_ps", q.expanded),
+            )
         ]
-        tables.append(made)
-    return tables
+        scopes = merged.setdefault(repr(made), (made, []))[1]
+        if measurement not in scopes:
+            scopes.append(measurement)
+    return [made | {"scope": ", ".join(scopes)} for made, scopes in merged.values()]
 
 
 def consistency(result: Result) -> dict[str, Any]:
@@ -239,32 +273,40 @@ def consistency(result: Result) -> dict[str, Any]:
     rows: list[list[Cell]] = []
     for r, d in directions(result):
         bracket = d.get("bracket") or {}
-        lower = q.integer(bracket.get("lower_ps"))
-        unseen = q.integer(d.get("largest_unseen_clock_error_ns"))
+        lower, upper = q.integer(bracket.get("lower_ps")), q.integer(bracket.get("upper_ns"))
+        free: Result = next((s for s in d.get("statements") or [] if s.get("basis") == "clock-free"), {})
+        offset = d.get("clock_offset_ns")
         rows.append(
             [
                 str(r.get("id", "")),
                 str(d.get("label", "")),
                 q.delay(estimate_ps=lower, rounding="down") if lower is not None else q.UNKNOWN,
-                q.delay(q.integer(bracket.get("upper_ns"))),
+                q.bound(upper, infinite=upper is None and bool(free.get("infinite"))),
                 text(bracket.get("tier")),
-                "; ".join(
-                    dict.fromkeys(
-                        text(x)
-                        for x in (bracket.get("tier_reason"), bracket.get("subtracted"))
-                        if x not in (None, "", [])
-                    )
-                )
-                or q.UNKNOWN,
-                q.delay(unseen),
+                " … ".join(q.delay(q.integer(x)) for x in offset) if offset else q.UNKNOWN,
+                q.delay(q.integer(d.get("largest_unseen_clock_error_ns"))),
             ]
         )
     heads = columns(
-        "<要求|Requirement & <方向|Direction & >物理下限|Floor & >不依赖时钟的上限|Clock-free upper & "
-        "^层级|Tier & <层级依据与扣除量|Evidence of the tier; subtracted & "
-        ">不可察觉的最大时钟误差|Largest unseen clock error"
+        "<要求|Requirement & <方向|Direction & >物理下限|Floor & >不依赖时钟的上限|Clock-free upper & ^层级|Tier & "
+        ">时钟差区间|Clock offset within & >不可察觉的时钟误差|Unseen clock error"
     )
     return table(Phrase("一致性：下限与双向区间", "Consistency: floor and clock-free bracket"), heads, rows)
+
+
+def tiers(result: Result) -> list[Cell]:
+    """Why each link's bracket has the tier it has, once for each wording."""
+    said: dict[Phrase, list[str]] = {}
+    for _, d in directions(result):
+        bracket = d.get("bracket") or {}
+        en = str(bracket.get("tier_reason") or "")
+        if en:
+            zh = str(bracket.get("tier_reason_zh") or en)
+            tier = text(bracket.get("tier"))
+            names = said.setdefault(Phrase(f"第 {tier} 级：{zh}", f"tier {tier}: {en}"), [])
+            if d.get("link") not in names:
+                names.append(str(d.get("link")))
+    return [pair(Phrase(f"{', '.join(links)} {p.zh}", p.en)) for p, links in said.items()]
 
 
 _FLOW_FIGURES: Final = ("min_ns", "p50_ns", "p99_ns", "p999_ns", "max_ns")
@@ -281,6 +323,8 @@ def flows(result: Result) -> dict[str, Any]:
     rows: list[list[Cell]] = []
     for r, d in directions(result):
         flows: list[Result] = list(d.get("flows") or [])
+        if d.get("direction") == "pair":
+            continue
         worst = next((f for f in flows if f.get("port") == d.get("worst_flow")), None)
         groups = len({str(f.get("floor_group", f.get("floor group"))) for f in flows}) if flows else 0
         figures = [_flow(worst, key) for key in _FLOW_FIGURES] if worst else [q.UNKNOWN] * 5

@@ -45,40 +45,67 @@ _RIGHT: Final = frozenset({3, 4, 5, 6})
 
 
 class Running(Protocol):
-    """What a progress line needs of a running stream; delays in ns, None before the first reply."""
+    """What a progress line needs of a running stream."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Of the stream."""
+
     @property
-    def elapsed_ns(self) -> int: ...
+    def elapsed_ns(self) -> int:
+        """Since its start, ns."""
+
     @property
-    def duration_ns(self) -> int: ...
+    def duration_ns(self) -> int:
+        """Planned, ns."""
+
     @property
-    def sent(self) -> int: ...
+    def sent(self) -> int:
+        """Packets that left."""
+
     @property
-    def received(self) -> int: ...
+    def received(self) -> int:
+        """Packets that came back."""
+
     @property
-    def lost(self) -> int: ...
+    def lost(self) -> int:
+        """Packets given up."""
+
     @property
-    def p50_ns(self) -> int | None: ...
+    def p50_ns(self) -> int | None:
+        """Running median, ns; None before the first reply."""
+
     @property
-    def p99_ns(self) -> int | None: ...
+    def p99_ns(self) -> int | None:
+        """Running 99th percentile, ns."""
+
     @property
-    def max_ns(self) -> int | None: ...
+    def max_ns(self) -> int | None:
+        """Largest delay so far, ns."""
 
 
 class Check(Protocol):
     """One row of the preflight table."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The check with its subject."""
+
     @property
     def state(self) -> str:
-        """"ok", "warn", "waived" or "failed"."""
+        """One of "ok", "warn", "waived", "failed"."""
+
     @property
-    def found(self) -> str: ...
+    def found(self) -> str:
+        """What was seen."""
+
     @property
-    def remedy(self) -> str: ...
+    def remedy_zh(self) -> str:
+        """What to do, in Chinese."""
+
+    @property
+    def remedy_en(self) -> str:
+        """What to do, in English."""
 
 
 def title(lang: Language) -> str:
@@ -258,8 +285,9 @@ def preflight_lines(rows: Sequence[Check], lang: Language) -> list[str]:
     lines = []
     for line, row in zip(_aligned(cells, frozenset()), rows, strict=True):
         lines.append(line)
-        if row.state != "ok" and row.remedy:
-            lines.append(f"    → {row.remedy}")
+        remedy = Phrase(row.remedy_zh or row.remedy_en, row.remedy_en or row.remedy_zh).to(lang)
+        if row.state != "ok" and remedy:
+            lines.append(f"    → {remedy}")
     return lines
 
 

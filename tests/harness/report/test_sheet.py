@@ -1,0 +1,242 @@
+"""What a report says: 17025 letters, verdict boxes, nothing lost on null, empty, infinite."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.report import phrases
+from harness.report.particulars import particulars
+from harness.report.sheet import sheet
+
+ISSUED = 1_795_351_026 * 10**9
+Result = dict[str, Any]
+
+
+def made(result: Result) -> dict[str, Any]:
+    return sheet(result, digest="ab" * 32, issued_ns=ISSUED)
+
+
+def strings(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [s for inner in value.values() for s in strings(inner)]
+    if isinstance(value, list):
+        return [s for inner in value for s in strings(inner)]
+    assert not isinstance(value, float), "a float got into the report"
+    return []
+
+
+def plain(value: object) -> str:
+    return "\n".join(strings(value)).replace("\u00a0", " ")
+
+
+def first(result: Result) -> Result:
+    found: Result = result["requirements"][0]["directions"][0]
+    return found
+
+
+def failed(result: Result) -> None:
+    first(result)["verdict"] = result["verdict"] = "FAIL"
+    for statement in first(result)["statements"]:
+        statement["verdict"] = "FAIL"
+
+
+def infinite(result: Result) -> None:
+    first(result)["verdict"] = result["verdict"] = "INDETERMINATE"
+    for statement in first(result)["statements"]:
+        statement |= {
+            "verdict": "INDETERMINATE",
+            "upper_ns": None,
+            "infinite": True,
+            "would_settle": "more samples or better clocks",
+            "n_needed": 55_720,
+            "u_needed_ps": 1_200_000,
+        }
+
+
+def invalid(result: Result) -> None:
+    first(result)["verdict"] = result["verdict"] = "INVALID"
+    for statement in first(result)["statements"]:
+        for key in ("estimate_ns", "lower_ns", "upper_ns", "u_c_ps", "k_milli", "U_ps", "nu_eff", "worst_case_ps", "n"):
+            statement[key] = None
+        statement |= {"verdict": "INVALID", "gates_red": ["clock-near"], "n_eff": None, "vif": None}
+    result["gates"].append(
+        {
+            "id": "clock-near",
+            "state": "red",
+            "measurement": "m1",
+            "found": "no clock source",
+            "limit": "synchronised",
+            "remedy_zh": "同步时钟",
+            "remedy_en": "synchronise the clock",
+        }
+    )
+
+
+def incomplete(result: Result) -> None:
+    result |= {"complete": False, "verdict": "INDETERMINATE", "incomplete_reasons": ["60 s measured, 600 s required"]}
+    first(result)["interrupted"] = "SIGINT"
+    result["requirements"][1]["directions"] = []
+
+
+def unsynchronised(result: Result) -> None:
+    for state in result["evidence"]:
+        state |= {"synchronised": "unknown", "max_bound_ns": None, "max_skew_ppb": None, "identities": []}
+    for _, direction in ((r, d) for r in result["requirements"] for d in r["directions"]):
+        direction["statements"][0] |= {"verdict": "INVALID", "U_ps": None, "u_c_ps": None, "estimate_ns": -1_582_314}
+        direction["largest_unseen_clock_error_ns"] = None
+
+
+def nothing(result: Result) -> None:
+    for key in ("requirements", "budgets", "gates", "streams", "evidence", "calibrations"):
+        result[key] = []
+    result |= {
+        "verdict": "INVALID",
+        "complete": False,
+        "provenance": {},
+        "incomplete_reasons": ["nothing was measured"],
+    }
+
+
+def simulated(result: Result) -> None:
+    result["simulated"] = ["veth interface"]
+
+
+VARIANTS: dict[str, Callable[[Result], None]] = {
+    f.__name__: f for f in (failed, infinite, invalid, incomplete, unsynchronised, nothing, simulated)
+}
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_no_variant_of_a_result_breaks_the_report(example: Result, variant: str) -> None:
+    VARIANTS[variant](example)
+    said = plain(made(example))
+    assert "None" not in said
+    assert "nan" not in said.lower().split()
+
+
+def test_every_17025_letter_has_text_or_a_reason(example: Result) -> None:
+    for result in (example, {"verdict": "INVALID", "provenance": {}}):
+        entries = [e for e in particulars(result, ISSUED) if e["letter"]]
+        assert "".join(e["letter"] for e in entries) == "abcdefghijklmnop"
+        assert all(bool(e["value"]) != bool(e["missing"]) for e in entries)
+
+
+def test_lab_fields_arrive(example: Result) -> None:
+    said = plain(made(example))
+    lab = example["provenance"]["lab"]
+    for key in ("name", "address", "location", "customer", "item_id", "authoriser", "received"):
+        assert lab[key] in said
+    assert example["provenance"]["operator"] in said
+    assert "2026-11-22 11:05:14 – 12:37:06 UTC" in said
+
+
+def test_times_of_the_streams_stand_in_for_those_of_the_run(example: Result) -> None:
+    del example["provenance"]["started_ns"], example["provenance"]["ended_ns"]
+    example["streams"][0] |= {"started_ns": "1795345514000000000", "ended_ns": "1795347314000000000"}
+    example["streams"][1] |= {"started_ns": "1795347426000000000", "ended_ns": "1795351026000000000"}
+    assert "2026-11-22 11:05:14 – 12:37:06 UTC" in plain(particulars(example, ISSUED))
+
+
+def test_box_prints_the_figures_of_both_statements(example: Result) -> None:
+    box = made(example)["boxes"][0]
+    lines = {line["symbol"]: [v.replace("\u00a0", " ") for v in line["values"]] for line in box["lines"]}
+    assert lines["q"] == ["412.63 µs", "613.964 µs"]
+    assert lines["U"] == ["0.49 µs", "0.006 µs"]
+    assert lines["UCB"] == ["413.020 µs", "616.460 µs"]
+    assert lines["UCB + U"] == ["413.501 µs", "616.466 µs"]
+    assert lines["L"] == ["1 ms", "1 ms"]
+    assert lines["n_eff"] == ["3 600 (50)", "3 600 (50)"]
+    assert "≤ 5 %" in plain(box["sentence"])
+
+
+def test_infinite_bound_is_printed_as_such(example: Result) -> None:
+    infinite(example)
+    box = made(example)["boxes"][0]
+    lines = {line["symbol"]: line["values"] for line in box["lines"]}
+    assert lines["UCB"] == lines["UCB + U"] == ["+∞", "+∞"]
+    assert "n ≥ 55 720" in plain(box["remarks"])
+    assert "u_c ≤ 1.2 µs" in plain(box["remarks"])
+
+
+def test_fail_is_decided_by_the_lower_bound(example: Result) -> None:
+    failed(example)
+    lines = {line["symbol"]: line["values"] for line in made(example)["boxes"][0]["lines"]}
+    assert lines["LCB − U"][0].replace("\u00a0", " ") == "411.829 µs"
+    assert lines["LCB − U"][1] == "—"
+
+
+def test_risk_follows_the_requirement(example: Result) -> None:
+    example["requirements"][0]["alpha"] = [5, 100]
+    assert "≤ 8 %" in plain(made(example)["boxes"][0]["sentence"])
+
+
+def test_simulated_certifies_nothing(example: Result) -> None:
+    simulated(example)
+    assert made(example)["certified"]["en"] == phrases.SIMULATED.en
+    assert "results/simulated/" in plain(made(example)["verify"])
+
+
+def test_incomplete_pass_is_not_certified(example: Result) -> None:
+    example["complete"] = False
+    assert made(example)["certified"]["en"] == "NOT CERTIFIED"
+
+
+def test_red_gates_come_first_with_their_remedy(example: Result) -> None:
+    invalid(example)
+    text = made(example)
+    assert text["gates"]["rows"][0][1]["state"] == "red"
+    assert "synchronise the clock" in plain(text["remedies"])
+
+
+def test_equal_budgets_are_printed_once(example: Result) -> None:
+    assert [b["scope"] for b in made(example)["budgets"]] == ["m1", "m2"]
+    same = copy.deepcopy(example)
+    for budget in same["budgets"]:
+        budget["components"] = example["budgets"][0]["components"]
+    assert [b["scope"] for b in made(same)["budgets"]] == ["m1, m2"]
+
+
+def test_unconfirmed_source_says_so(example: Result) -> None:
+    assert "UNCONFIRMED" in plain(made(example)["requirements"])
+
+
+def test_deviations_name_shortened_streams_and_waived_checks(example: Result) -> None:
+    example["provenance"] |= {"shortened": ["optical: 60 s instead of 600 s"], "waived": ["disk"]}
+    said = plain(made(example)["limits"])
+    assert "60 s instead of 600 s" in said
+    assert "preflight check waived: disk" in said
+
+
+def test_what_it_says_of_validity(example: Result) -> None:
+    said = plain(made(example))
+    for words in (
+        "relate only to the items tested",
+        "except in full",
+        "UNSIGNED",
+        "报告结束",
+        "sha256sum -c manifest-sha256.txt",
+        "millicert verify",
+        phrases.VERSION,
+    ):
+        assert words in said
+
+
+def test_pair_row_of_a_link_needs_no_bracket(example: Result) -> None:
+    row = copy.deepcopy(first(example)) | {
+        "direction": "pair",
+        "label": "张江↔临港",
+        "verdict": "FAIL",
+        "bracket": None,
+        "flows": [],
+    }
+    row["statements"] = [row["statements"][1] | {"rule": "owd-pair/1", "verdict": "FAIL"}]
+    example["requirements"][0]["directions"].append(row)
+    box = made(example)["boxes"][2]
+    assert "at least one direction of 张江↔临港" in plain(box["sentence"])
+    assert "2 × 1 ms" in plain(box["lines"])
