@@ -810,7 +810,8 @@ cdef class Session:
         cdef uint8_t nothing = 0
         cdef const uint8_t *data = &packet[0] if packet.shape[0] else &nothing
         cdef int length = 0, cause
-        cdef bytearray out = bytearray(max(packet.shape[0], base_of(&self.layout).size))
+        # as dirty as a reflector's send buffer: what the reply does not write would show
+        cdef bytearray out = bytearray(b"\xFF") * max(packet.shape[0], base_of(&self.layout).size)
         state.seq = seq
         state.t2 = stamp_argument(t2)
         state.t3 = stamp_argument(t3)

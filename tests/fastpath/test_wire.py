@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastpath import wire
@@ -117,6 +117,8 @@ def test_error_estimate_vectors(bound_ns: int, scale: int, multiplier: int) -> N
 
 
 @given(st.integers(0, 2**62), st.booleans(), st.booleans())
+@example(2**31 * SECOND, True, True)
+@example(2**31 * SECOND + 1, True, True)
 def test_error_estimate_never_understates(bound_ns: int, synchronised: bool, ptp: bool) -> None:
     value = wire.encode_error_estimate(bound_ns, synchronised, ptp)
     assert (value >> 15, value >> 14 & 1) == (synchronised, ptp)
@@ -558,12 +560,30 @@ def test_reflector_that_knows_no_tlvs() -> None:
     assert all(said[name] is None for name in ("sync_in", "dscp1", "s_txc", "follow_up_t3", "facts"))
 
 
-@pytest.mark.parametrize("padding", [bytes(68), bytes(range(3, 71)), b"\xff" * 68])
+@pytest.mark.parametrize(
+    "padding",
+    [
+        bytes(68),
+        b"\xff" * 68,
+        b"\x80\x06\x70\x00" * 17,  # a header that could be, of a type that was not sent first
+        b"\x83\x03\x00\x05" * 17,  # the type that was sent first, with reserved flags set
+    ],
+)
 def test_twamp_reflector_that_pads(padding: bytes) -> None:
     end = session()
     bare = session(44, tlvs=()).reflect(end.build(8, NOW, EE)[:44], t2=NOW + 1, t3=NOW + 2, error_estimate=EE)
     said = end.parse(bare + padding, NOW)
     assert (said["t2"], said["facts"], said["unrecognised"]) == (NOW + 1, None, 0)
+
+
+@pytest.mark.parametrize("name", wire.TLVS)
+def test_known_tlv_of_a_wrong_length_spoils_the_reply(name: str) -> None:
+    end = session(80, tlvs=(name,), padding="zero")
+    reply = bytearray(answer(end, end.build(0, NOW, EE)))
+    length = reply[47]
+    reply[47] = length + 4  # swallows the padding's header
+    reply[48 + length + 4 :] = tlv(1, bytes(80 - 48 - length - 8), 0)
+    assert refused(end, bytes(reply)) == "tlv"
 
 
 def test_malformed_flag_ends_the_reading() -> None:

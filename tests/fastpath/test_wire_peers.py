@@ -135,7 +135,7 @@ def dissect(path: Path, *packets: bytes) -> list[dict[str, list[str]]]:
             "sender_error_estimate", "sender_ttl", "padding",
         )
     ]  # fmt: skip
-    command = [tshark, "-n", "-r", str(path), "-d", f"udp.port=={862},twamp.test", "-T", "fields", "-E", "separator=/t"]
+    command = [tshark, "-n", "-r", str(path), "-d", "udp.port==862,twamp.test", "-T", "fields", "-E", "separator=/t"]
     command += ["-E", "aggregator=|"] + [part for name in names for part in ("-e", name)]
     run = subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "TZ": "UTC", "LC_ALL": "C"}
