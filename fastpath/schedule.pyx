@@ -8,8 +8,6 @@
 """Send schedules as offsets in ns from the start of a stream."""
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from string import hexdigits
-
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -56,7 +54,7 @@ def deviates(int64_t n, str seed_hex not None):
     cdef uint64_t[::1] out
     if n < 0:
         raise ValueError(f"cannot schedule {n} packets")
-    if len(seed_hex) != 32 or set(seed_hex) - set(hexdigits):
+    if len(seed_hex) != 32 or set(seed_hex) - set("0123456789abcdefABCDEF"):
         raise ValueError(f"an exponential schedule needs a seed of 32 hex digits, not {seed_hex!r}")
     seed = bytes.fromhex(seed_hex)
     encrypt = Cipher(algorithms.AES(seed), modes.ECB()).encryptor().update  # noqa: S305: RFC 4656 5 prescribes it
