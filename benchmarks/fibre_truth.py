@@ -68,7 +68,7 @@ def burst(
     due = time.monotonic_ns()
     clock = time.monotonic_ns
     for i in packets:
-        packet = struct.pack(">I60x", i)
+        packet = struct.pack(">I", i) * 16
         for sock in ends:
             due += spacing
             while clock() < due:

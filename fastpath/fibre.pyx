@@ -180,6 +180,8 @@ cdef enum:
     MAX_ROUTES = 16
     MAX_CHANGES = 16
     MAX_LINES = 256
+    LATE_NS = 50000
+    LATE_ROWS = 1 << 18    # late releases kept apart from the log, so that a long run loses none
     SLOTS = 16384          # packets held at once, each direction: 100 kpps for 160 ms
     KEYS = 65536           # transmit stamps awaited at once
     FRAMES = 2048          # receive ring: 20 ms at 100 kpps
@@ -195,6 +197,7 @@ cdef enum:
     OUTSIDE_RELAY_NS = 1080    # and 1 us from the clock reading into the kernel, where there is no transmit stamp
     SPIN_NS = 400          # a head due so soon is waited for without looking at anything else
     DRAIN_NS = 2500        # reading transmit stamps needs this much spare time
+    STALL_NS = 20000       # a release so late was held up by the host, not by the path
     STALLED_NS = 40000     # a heartbeat so old means that the spinning thread does not run
     # How often the rescuer looks. Measured here, share of releases late by more than 200 and 800 us, without and with
     # it: 2 kpps 0.75 and 0.43 % -> 0.05 and 0; 10 kpps 0.46 and 0.22 % -> 0 and 0. It costs 1 in 1000 stamps 16 us.
@@ -292,6 +295,8 @@ cdef struct Line:
     int64_t start
     Row *log
     uint64_t mask, head, tail
+    Row *late
+    uint64_t lates
     int32_t *flow_fd       # relay: the socket behind, by near port
     uint32_t near_address
     Way ways[2]
@@ -411,17 +416,20 @@ cdef void _finish(Line *line, Way *way, int64_t number, int64_t release, int fat
     row.final = 1
     late = release - row.arrival - row.programmed + way.outside
     line.counts.releases += 1
-    if late > 50000:
+    if late > LATE_NS:
         line.counts.late50 += 1
+        if line.lates < LATE_ROWS:
+            line.late[line.lates] = row[0]
+            line.lates += 1
         if late > 200000:
             line.counts.late200 += 1
             if late > 800000:
                 line.counts.late800 += 1
     if late > line.counts.worst:
         line.counts.worst = late
-    if not (fate & FATE_USER_STAMP):
-        # Follows the median of the release path's cost, which depends on how warm the caches are at this rate;
-        # only the sign counts, so a host stall of any length weighs one step.
+    if late < STALL_NS and not (row.fate & (FATE_USER_STAMP | FATE_RESCUED)):
+        # Follows the median of the release path's cost, which depends on how warm the caches are at this rate.
+        # What a stalled host delays tells nothing of that cost; of the rest only the sign counts.
         step = 64 if way.calibrated < 64 else 16 if way.calibrated < 512 else 4
         way.calibrated += 1
         way.comp += step if late > 0 else -step
@@ -609,6 +617,19 @@ cdef inline uint32_t _be32(const uint8_t *p) noexcept nogil:
     return (_be16(p) << 16) | _be16(p + 2)
 
 
+cdef uint32_t _sender_seq(const uint8_t *payload, int length, int direction) noexcept nogil:
+    # RFC 8762 4.2 and 4.3: a reply echoes it at octet 24, in authenticated mode, whose octets 4 to 15 are zero, at 48.
+    cdef int i
+    if direction == 0 or length < 44:
+        return _be32(payload)
+    if length < 112:
+        return _be32(payload + 24)
+    for i in range(4, 16):
+        if payload[i]:
+            return _be32(payload + 24)
+    return _be32(payload + 48)
+
+
 cdef int _udp(const uint8_t *frame, int length) noexcept nogil:
     # Offset of the UDP header when this is a whole UDP packet with at least a sequence number, else 0.
     cdef int at = 14
@@ -651,7 +672,8 @@ cdef void _take_frames(Line *line, Way *way) noexcept nogil:
             at = _udp(data, length)
             if at:
                 _admit(line, way, data, length, tag, arrival, 1,
-                       <uint16_t>_be16(data + at + (2 if way.direction else 0)), _be32(data + at + 8))
+                       <uint16_t>_be16(data + at + (2 if way.direction else 0)),
+                       _sender_seq(data + at + 8, length - at - 8, way.direction))
             else:
                 _admit(line, way, data, length, tag, arrival, 0, 0, 0)
         ring_return(place)
@@ -672,7 +694,8 @@ cdef int _take_datagram(Line *line, Way *way, int fd, int port) noexcept nogil:
             return 1
         port = source
     if length >= 4:
-        _admit(line, way, data, length, 0, arrival if arrival else real_now(), 1, <uint16_t>port, _be32(data))
+        _admit(line, way, data, length, 0, arrival if arrival else real_now(), 1, <uint16_t>port,
+               _sender_seq(data, length, way.direction))
     return 1
 
 
@@ -926,8 +949,9 @@ cdef class Span:
             raise MemoryError
         self.line.mask = rows - 1
         self.line.log = <Row *>calloc(rows, sizeof(Row))
+        self.line.late = <Row *>calloc(LATE_ROWS, sizeof(Row))
         self.line.flow_fd = <int32_t *>malloc(65536 * sizeof(int32_t))
-        if self.line.log == NULL or self.line.flow_fd == NULL:
+        if NULL in (self.line.log, self.line.late, self.line.flow_fd):
             raise MemoryError
         memset(self.line.flow_fd, 0xff, 65536 * sizeof(int32_t))
         for k in range(2):
@@ -964,6 +988,7 @@ cdef class Span:
             free(way.keys)
             free(way.route_of)
         free(self.line.log)
+        free(self.line.late)
         free(self.line.flow_fd)
         free(self.line)
 
@@ -1084,7 +1109,7 @@ cdef class Span:
                     # With no route of its own and the line idle, each waiting datagram is read and forgotten.
                     self._discard(way)
             memset(&line.counts, 0, sizeof(Counts))
-            line.head = line.tail = 0
+            line.head = line.tail = line.lates = 0
             line.start = real_now()
             poke_int(&line.active, 1)
             self.fibre._run()
@@ -1153,22 +1178,24 @@ cdef class Span:
             line.tail = last
         lock_free(&self.fibre.core.lock)
         # Rows that a full log has overwritten meanwhile are not rows any more.
-        raw = raw[min(i - first, count):]
+        return self._told(raw[min(i - first, count):])
+
+    cdef _told(self, raw):
         rows = np.empty(len(raw), TRUTH)
         for name in ("direction", "fate", "port", "seq", "arrival", "release"):
             rows[name] = raw[name]
         rows["programmed_ns"] = raw["programmed"]
         gone = raw["release"] == MISSING
         rows["hold_ns"] = np.where(gone, MISSING, raw["release"] - np.where(gone, 0, raw["arrival"]))
-        wanted = np.where(gone, 0, rows["programmed_ns"] - line.ways[0].outside)
+        wanted = np.where(gone, 0, rows["programmed_ns"] - self.line.ways[0].outside)
         rows["late_ns"] = np.where(gone, MISSING, rows["hold_ns"] - wanted)
         return rows
 
     def truth(self):
         """The settled rows in order of arrival, as a structured array of dtype `TRUTH`.
 
-        direction 0 or 1; port the near UDP port; seq the first four octets of the payload: the sender's sequence
-        number forward, the reflector's own backward (`Samples.far_seq`); fate bits LOST, CUT, COPY (the second of a
+        direction 0 or 1; port the near UDP port; seq the sender's sequence number both ways (backward the one that
+        the reflector echoes; the first four octets of what is no STAMP packet); fate bits LOST, CUT, COPY (the second of a
         duplicate), HELD_BACK (reordered by plan), OVERFLOW, SEND_ERROR, RESCUED, USER_STAMP; arrival ns.
 
         release is the kernel's transmit stamp unless ``fate`` has USER_STAMP; it, hold_ns and late_ns are MISSING
@@ -1182,6 +1209,18 @@ cdef class Span:
     def take(self):
         """As `truth`, and the rows returned leave the log: for runs longer than its capacity."""
         return self._rows(True)
+
+    def late(self):
+        """As `truth`, but only the rows with late_ns > 50 000, in order of release, whatever the log has lost since.
+
+        At most the first 262 144 since start; health()["late_over_50us"] counts them all.
+        """
+        cdef uint64_t count = self.line.lates
+        raw = np.empty(count, ROW)
+        cdef uint8_t[::1] into = raw.view(np.uint8)
+        if count:
+            memcpy(&into[0], self.line.late, count * sizeof(Row))
+        return self._told(raw)
 
     def health(self):
         """Counts since start: dict of ints.

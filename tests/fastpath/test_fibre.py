@@ -304,6 +304,19 @@ def test_rows_taken_leave_the_log_and_none_is_missed(rig: Rig) -> None:
     assert len(rig.span.truth()) == 0
 
 
+def test_late_releases_are_kept_apart(rig: Rig) -> None:
+    rig.programme(delay_ns=0)
+    rig.span.start()
+    for seq in range(500):
+        rig.near[0].send(struct.pack(">I", seq))
+    rig.logged(500)
+    late, rows = rig.span.late(), rig.span.take()
+    rig.span.stop()
+    assert late.dtype == rows.dtype
+    assert sorted(late["seq"].tolist()) == rows["seq"][rows["late_ns"] > 50_000].tolist()
+    assert len(rig.span.late()) == rig.span.health()["late_over_50us"] == len(late)
+
+
 def test_a_start_forgets_what_arrived_before(rig: Rig) -> None:
     rig.near[0].send(struct.pack(">I", 99))
     rows, numbers = rig.run(5)

@@ -53,7 +53,8 @@ def carrier(request: pytest.FixtureRequest) -> Carrier:
 
 
 def packet(seq: int, size: int = 64) -> bytes:
-    return struct.pack(">I", seq) + bytes(size - 4)
+    """Wherever a sequence number is looked for, there it is."""
+    return (struct.pack(">I", seq) * (size // 4 + 1))[:size]
 
 
 def echo(far: socket.socket, near: socket.socket, seq: int, size: int = 64) -> None:
@@ -290,6 +291,43 @@ def test_a_reflector_answers_states_its_facts_and_can_be_killed(carrier: Carrier
         with metro.near_socket("m", 50_003, patch=True) as near:
             assert reply(near, session, 2) is not None
         assert patch.stop()["sent"] == 1
+
+
+@pytest.mark.parametrize("key", [None, b"0123456789abcdef"])
+def test_both_ways_are_logged_under_the_senders_sequence_number(key: bytes | None) -> None:
+    """The reflector counts its own way once a packet was lost before it."""
+    with opened({"m": LinkPlant((FibrePath(delay_ns=100_000, loss=Loss(500_000)),), (SHORT,))}) as metro:
+        metro.start_reflector("m", key=key)
+        session = wire.Session(300, key=key, tai_utc=37, seed=1)
+        span = metro.fibre("m")
+        span.start()
+        with metro.near_socket("m", 50_001) as near:
+            now = time.time_ns() + 37_000_000_000
+            for seq in range(40):
+                near.send(session.build(seq, now, 1))
+            deadline = time.monotonic() + 20
+            while len(span.truth()) < 80 - span.health()["lost_by_plan"] and time.monotonic() < deadline:
+                time.sleep(0.005)
+        span.stop()
+        rows = span.truth()
+        there = rows[(rows["direction"] == 0) & (rows["fate"] & fibre.LOST == 0)]
+        back = rows[rows["direction"] == 1]
+        assert 5 < len(there) < 35
+        assert back["seq"].tolist() == there["seq"].tolist()
+
+
+def test_frames_that_came_before_the_start_are_dropped() -> None:
+    with opened({"m": LinkPlant((SHORT,), (SHORT,))}) as metro:
+        span = metro.fibre("m")
+        with metro.near_socket("m") as near, metro.far_socket("m") as far:
+            for number in range(2):
+                for seq in range(3000):  # more than the ring holds
+                    near.send(packet(seq))
+                span.start()
+                for seq in range(5000, 5010):
+                    echo(far, near, seq)
+                span.stop()
+                assert sorted(set(span.truth()["seq"].tolist())) == list(range(5000, 5010)), number
 
 
 def test_a_program_can_be_run_at_an_end() -> None:
