@@ -4,64 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import typst
-from matplotlib.ft2font import FT2Font
 
-from harness.errors import HarnessError
+from harness.report.glyphs import FONTS, SYSTEM_FONTS, ReportError, system_font, uncovered
 from harness.report.quantity import delay, integer, limit
 from harness.report.sheet import sheet
 
-FONTS: Final = Path(__file__).parent / "fonts"
 STANDARDS: Final = ("a-3a", "ua-1")
 """Archivable with an attachment (ISO 19005-3, GB/T 23286.3), readable by those who cannot see (ISO 14289-1)."""
-
-SYSTEM_FONTS: Final = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".local/share/fonts")
-"""Where a font for characters outside our subset is looked for."""
-
-
-class ReportError(HarnessError):
-    """A report cannot be set: a character without a font, or a template that Typst refuses."""
-
-
-@cache
-def _cover(path: Path) -> frozenset[int]:
-    """Code points that a font file (of a collection its first face) has a glyph for."""
-    return frozenset(FT2Font(str(path)).get_charmap())
-
-
-def uncovered(text: str) -> str:
-    """The distinct characters of ``text``, sorted, that the shipped fonts have no glyph for; "" when all have one."""
-    shipped = _cover(FONTS / "NotoSansCJKsc-Regular.otf") & _cover(FONTS / "NotoSansCJKsc-Bold.otf")
-    return "".join(sorted({c for c in text if ord(c) not in shipped and c not in "\n\t"}))
-
-
-def _system_font(characters: str, places: Iterable[Path]) -> Path:
-    """A system font file with a glyph for each of ``characters``, CJK fonts first.
-
-    Raises ReportError, naming the characters, when no single font has them all.
-    """
-    wanted = {ord(c) for c in characters}
-    found = (f for place in places if place.is_dir() for f in place.rglob("*"))
-    fonts = (f for f in found if f.suffix.lower() in {".otf", ".ttf", ".ttc"})
-    fitting = ("cjk", "sans", "regular")
-    files = sorted(fonts, key=lambda f: (*(word not in f.name.lower() for word in fitting), str(f)))
-    for file in files:
-        try:
-            if wanted <= _cover(file):
-                return file
-        except (OSError, RuntimeError):  # a broken font on this machine is none of our business
-            continue
-    named = ", ".join(f"{c} (U+{ord(c):04X})" for c in characters)
-    raise ReportError(
-        "a glyph for every character of the report",
-        f"no font for {named}",
-        "install a font that has them (Debian: fonts-noto-cjk, fonts-noto-cjk-extra), or write the name without them",
-    )
 
 
 def _words(value: object) -> Iterable[str]:
@@ -128,24 +83,27 @@ def pdf(
     data["pictures"] = _pictures(result, plots)
     template = (Path(__file__).parent / "certificate.typ").read_bytes()
     missing = uncovered("".join(_words(data)))
-    fonts = [FONTS, *([_system_font(missing, system_fonts)] if missing else [])]
     files = {
         "main.typ": template,
         "data.json": json.dumps(data, ensure_ascii=False).encode(),
         "result.json": result_json,
         **{f"plot-{key}.svg": svg for key, svg in plots.items()},
     }
-    try:
-        made = typst.compile(  # type: ignore[call-overload]  # files in memory work, its stubs do not know them
-            files,
-            format="pdf",
-            font_paths=[str(f) for f in fonts],
-            ignore_system_fonts=True,
-            pdf_standards=list(STANDARDS),
-            timestamp=timestamp,
-        )
-    except typst.TypstError as why:
-        raise ReportError("a report that Typst can set", str(why), "report this with its result.json") from why
+    with tempfile.TemporaryDirectory(prefix="millicert-font-") as borrowed:  # Typst takes directories of fonts only
+        if missing:
+            font = system_font(missing, system_fonts)
+            (Path(borrowed) / font.name).symlink_to(font)
+        try:
+            made = typst.compile(  # type: ignore[call-overload]  # files in memory work, its stubs do not know them
+                files,
+                format="pdf",
+                font_paths=[str(FONTS), borrowed] if missing else [str(FONTS)],
+                ignore_system_fonts=True,
+                pdf_standards=list(STANDARDS),
+                timestamp=timestamp,
+            )
+        except typst.TypstError as why:
+            raise ReportError("a report that Typst can set", str(why), "report this with its result.json") from why
     if not isinstance(made, bytes):
         raise ReportError("one PDF", type(made).__name__, "check the installed version of typst")
     return made

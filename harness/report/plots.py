@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from harness.link import Direction
 from harness.measurement import Measurement
+from harness.report.glyphs import FONTS, SYSTEM_FONTS, system_font, uncovered
 from harness.report.quantity import count, delay, integer, limit
 from harness.samples import MISSING, RECEIVED, SENT, Column
 
@@ -28,7 +29,6 @@ Json = Mapping[str, Any]
 INFINITE: Final = int(np.iinfo(np.int64).max)
 """The delay of a lost packet."""
 
-_FONT: Final = Path(__file__).parent / "fonts" / "NotoSansCJKsc-Regular.otf"
 _FAMILY: Final = "millicert report"
 _WIDTHS_MS: Final = (
     100,
@@ -128,18 +128,28 @@ def round_trips(measurement: Measurement) -> Column:
     return np.asarray(np.where(lost, INFINITE, (s.t4 - s.t1) - (s.t3 - s.t2))[s.answered | lost], np.int64)
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    """Settings under which equal data gives equal bytes: our font, outlines for text, a fixed salt for ids."""
+def _family(file: Path, name: str) -> str:
+    """Make a font file known to matplotlib under a name that no font of this machine has."""
     manager = font_manager.fontManager
-    if not any(entry.name == _FAMILY for entry in manager.ttflist):
-        entry = font_manager.ttfFontProperty(font_manager.get_font(str(_FONT)))
-        manager.ttflist.append(dataclasses.replace(entry, name=_FAMILY))
+    if not any(entry.name == name for entry in manager.ttflist):
+        entry = font_manager.ttfFontProperty(font_manager.get_font(str(file)))
+        manager.ttflist.append(dataclasses.replace(entry, name=name))
+    return name
+
+
+@contextmanager
+def _style(text: str, system_fonts: Iterable[Path]) -> Iterator[None]:
+    """Settings under which equal data gives equal bytes: our font, outlines for text, a fixed salt for ids."""
+    families = [_family(FONTS / "NotoSansCJKsc-Regular.otf", _FAMILY)]
+    missing = uncovered(text)
+    if missing:
+        borrowed = system_font(missing, system_fonts)
+        families.append(_family(borrowed, f"{_FAMILY}, borrowed {borrowed}"))
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(
             {
-                "font.family": [_FAMILY],
+                "font.family": families,
                 "font.size": 6.5,
                 "svg.hashsalt": "millicert",
                 "svg.fonttype": "path",
@@ -317,13 +327,17 @@ def _draw_strip(axes: Axes, measurement: Measurement, result: Mapping[str, Any],
     axes.set_ylabel("时延 delay / µs")
 
 
-def plots(measurements: Sequence[Measurement], result: Mapping[str, Any]) -> dict[str, bytes]:
+def plots(
+    measurements: Sequence[Measurement], result: Mapping[str, Any], *, system_fonts: Iterable[Path] = SYSTEM_FONTS
+) -> dict[str, bytes]:
     """Two SVG plots for each measurement, both directions beside each other: "<id>-ccdf" and "<id>-strip".
 
     Equal data gives equal bytes for one version of matplotlib. All flows are drawn together, lost packets included.
+    Raises ReportError when a site's name has a character without a font.
     """
+    labels = "".join(m.link.label(d) for m in measurements for d in Direction)
     drawn: dict[str, bytes] = {}
-    with _style():
+    with _style(labels, system_fonts):
         for measurement in measurements:
             for kind, draw, height, below in (("ccdf", _draw_ccdf, 1.98, 0.6), ("strip", _draw_strip, 1.38, 0.48)):
                 figure, panels = _panels(height, below)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError
 from harness.report import pdf as module
-from harness.report.pdf import FONTS, ReportError, pdf, uncovered
+from harness.report.glyphs import ReportError
+from harness.report.pdf import pdf
 
 STAMP = 1_795_351_026
 PLOT = b'<svg xmlns="http://www.w3.org/2000/svg" width="400" height="100"><rect width="90" height="40"/></svg>'
@@ -128,38 +128,6 @@ def test_indeterminate_is_never_green() -> None:
     }
     assert set(rgb) == {"PASS", "INDETERMINATE", "INVALID", "FAIL"}
     assert [name for name, (r, g, b) in rgb.items() if g > r and g > b] == ["PASS"]
-
-
-def test_shipped_fonts_cover_the_template_and_gb_2312() -> None:
-    template = (Path(module.__file__).parent / "certificate.typ").read_text(encoding="utf-8")
-    pairs = (bytes((row, cell)).decode("gb2312", "ignore") for row in range(0xA1, 0xF8) for cell in range(0xA1, 0xFF))
-    assert uncovered(template + "".join(pairs)) == ""
-    assert (FONTS / "OFL.txt").read_text(encoding="utf-8").startswith("Copyright 2014-2021 Adobe")
-
-
-def test_a_character_without_a_font_is_named_not_boxed(example: Result, tmp_path: Path) -> None:
-    example["provenance"]["operator"] = "王\U0002a6a5"
-    with pytest.raises(ReportError) as caught:
-        render(example, system_fonts=[tmp_path])
-    assert isinstance(caught.value, HarnessError)
-    assert "U+2A6A5" in caught.value.found
-    assert "fonts-noto-cjk" in caught.value.remedy
-
-
-def test_a_rare_character_is_set_in_a_font_of_the_system(
-    example: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "broken.otf").write_bytes(b"no font")
-    shutil.copy(FONTS / "NotoSansCJKsc-Regular.otf", tmp_path / "SystemCJK-Regular.otf")
-    shipped = module._cover
-    rare = ord("晓")
-
-    def without(path: Path) -> frozenset[int]:
-        return shipped(path) - {rare} if path.parent == FONTS else shipped(path)
-
-    monkeypatch.setattr(module, "_cover", without)
-    assert uncovered(example["provenance"]["operator"]) == "晓"
-    assert render(example, system_fonts=[tmp_path]).startswith(b"%PDF-")
 
 
 def test_a_plot_that_is_no_svg_is_refused_with_the_reason(example: Result) -> None:
