@@ -74,7 +74,7 @@ def acceptance(n: int, p: Fraction, alpha: Fraction, bits: int = 128) -> tuple[i
         slack = (total * (r + 2) >> (bits - 2)) + r + 1
         for low, high in ((low_a, high_a), (low_b, high_b)):
             if total <= high and total + slack > low and not (total + slack <= low or total > high):
-                return acceptance(n, p, alpha, 2 * bits)
+                return acceptance(n, p, alpha, 2 * bits) if bits < 1024 else _exact_acceptance(n, p, alpha)
         if total + slack <= low_a:
             accept = r
         if total > high_b:  # P(<= r) >= 1 - alpha, so P(>= r + 1) <= alpha
@@ -87,6 +87,22 @@ def acceptance(n: int, p: Fraction, alpha: Fraction, bits: int = 128) -> tuple[i
         total += term
 
 
+def _exact_acceptance(n: int, p: Fraction, alpha: Fraction) -> tuple[int, int]:
+    """The same in exact integers: for a tail that equals alpha, which no number of bits can tell apart."""
+    up, down = (1 - p).numerator * p.denominator, (1 - p).denominator * p.numerator
+    whole = (up + down) ** n
+    term = total = down**n
+    accept = -1
+    for r in range(n + 1):
+        if total * alpha.denominator <= alpha.numerator * whole:
+            accept = r
+        if (whole - total) * alpha.denominator <= alpha.numerator * whole:
+            return accept, r + 1
+        term = term * (n - r) * up // ((r + 1) * down)
+        total += term
+    return accept, n + 1
+
+
 def upper_rank(n: int, n_eff: int, p: Fraction, alpha: Fraction) -> int | None:
     """Rank of the upper confidence bound of n samples worth n_eff: ceil(n k / n_eff); None: too few."""
     allowed, _ = acceptance(n_eff, p, alpha)
@@ -94,10 +110,12 @@ def upper_rank(n: int, n_eff: int, p: Fraction, alpha: Fraction) -> int | None:
 
 
 def lower_rank(n: int, n_eff: int, p: Fraction, alpha: Fraction) -> int | None:
-    """Rank of the lower confidence bound: floor(n l / n_eff), l = n_eff - b + 1; None: too few."""
+    """Rank of the lower confidence bound: floor(n (l - 1) / n_eff) + 1, l = n_eff - b + 1; None: too few.
+
+    So that it exceeds a limit exactly when floor(r n_eff / n) >= b for r exceedances.
+    """
     _, refuse = acceptance(n_eff, p, alpha)
-    rank = n * (n_eff - refuse + 1) // n_eff if n_eff > 0 else 0
-    return rank or None
+    return None if refuse > n_eff else n + 1 - -(-n * refuse // n_eff)
 
 
 def n_needed(exceedances: int, n: int, p: Fraction, alpha: Fraction, most: int = 4_000_000) -> int | None:
