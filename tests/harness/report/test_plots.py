@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from harness.link import Direction
 from harness.measurement import Measurement
+from harness.report import plots as module
 from harness.report.plots import INFINITE, ccdf_data, delays_of, plots, round_trips, strip_data
 from harness.samples import MISSING
 
@@ -33,6 +34,16 @@ def test_every_point_of_the_distribution_is_true(delays: Ints) -> None:
     finite = delays[delays != INFINITE]
     if finite.size:
         assert (data.delay_ns[0], data.delay_ns[-1]) == (finite.min(), finite.max())
+
+
+@given(DELAYS)
+def test_counting_finds_what_sorting_finds(delays: Ints) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        sorted_ = ccdf_data(delays)
+        patch.setattr(module, "_COUNTED_FROM", 0)
+        patch.setattr(module, "_BULK_NS", 700)
+        counted = ccdf_data(delays)
+    assert (counted.delay_ns == sorted_.delay_ns).all()
 
 
 def test_the_distribution_is_reduced() -> None:
