@@ -152,9 +152,8 @@ class Journal:
         if torn:
             aside = self.path.with_name(f"{self.path.name}.torn-{self._end.n}-{sha256(torn)[:8]}")
             write_file(aside, torn)
-            os.ftruncate(self._handle, self._end.size)
-            os.fsync(self._handle)
-        # Looked up on disk: a second kill may have come between setting one aside and reporting it.
+        # Looked up on disk: a second kill may have come between setting one aside and reporting it. The line that
+        # reports it takes its place in the journal.
         reported = {e.data["file"] for e in self._entries if e.kind == TORN}
         for aside in sorted(self.path.parent.glob(f"{self.path.name}.torn-*[0-9a-f]")):
             if aside.name not in reported:
@@ -191,12 +190,10 @@ class Journal:
             except OSError as error:
                 self._drop_unacknowledged()
                 raise refusal(self.path, error) from error
-            except BaseException:
-                self._drop_unacknowledged()
-                raise
             return entry
 
     def _drop_unacknowledged(self) -> None:
+        """Cut what a torn, refused or interrupted line left behind the last one that `append` returned."""
         if os.fstat(self._handle).st_size != self._end.size:
             os.ftruncate(self._handle, self._end.size)
             os.fsync(self._handle)

@@ -122,6 +122,13 @@ def test_a_changed_removed_or_swapped_line_is_named(path: Path) -> None:
         assert path.read_bytes() == b"".join(damaged)
 
 
+def test_a_line_chained_under_another_number_is_named(path: Path) -> None:
+    lines = three_lines(path).splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1] + lines[2].replace(b'"n":2', b'"n":3'))
+    with pytest.raises(ArchiveError, match="line 2"):
+        read(path)
+
+
 def test_two_writers_cannot_have_one_journal(path: Path) -> None:
     with Journal(path, ticking()) as journal:
         journal.append("opened", by="process 7 on lab-pc")

@@ -77,8 +77,13 @@ def test_a_manifest_in_another_spelling_is_named(sealed: Path) -> None:
     lines = good.splitlines(keepends=True)
     for text in (good.upper(), "".join(reversed(lines)), good + lines[0], good.replace("  ", " *"), good + "more", ""):
         manifest.write_text(text)
-        (sealed / bag.TAG_MANIFEST).write_bytes(b"")  # were it forged too, the payload manifest itself must tell
+        tags = ("bag-info.txt", "bagit.txt", bag.MANIFEST)
+        forged = "".join(f"{bag.file_sha256(sealed / name)}  {name}\n" for name in tags)
+        (sealed / bag.TAG_MANIFEST).write_text(forged)
         assert any(bag.MANIFEST in problem for problem in bag.problems(sealed))
+    for text in (forged.replace(forged[:67], ""), forged + "more"):
+        (sealed / bag.TAG_MANIFEST).write_text(text)
+        assert any(bag.TAG_MANIFEST in problem for problem in bag.problems(sealed))
 
 
 def test_an_unsealed_folder_says_so(sealed: Path) -> None:
