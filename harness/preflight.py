@@ -542,7 +542,7 @@ def memory(context: Context) -> Iterable[Row]:
 @check("cpu")
 def processors(context: Context) -> Iterable[Row]:
     """Whether the host is quiet enough to send on time."""
-    count = len(os.sched_getaffinity(0))
+    count = os.cpu_count() or 1  # not our affinity: the simulated metro narrows that on purpose
     load = os.getloadavg()[0]
     said = f"{count} processor(s), load {load:.2f}"
     if count < 2:

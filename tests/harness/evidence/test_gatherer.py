@@ -51,6 +51,15 @@ def test_readings_before_during_and_after() -> None:
     gatherer.stop()
 
 
+def test_starting_waits_for_a_slow_first_reading() -> None:
+    def act(state: ClockState) -> ClockState:
+        time.sleep(0.2)
+        return state
+
+    with EvidenceGatherer([Fake(act)], 3600, timeout_s=30) as gatherer:
+        assert len(gatherer.states) == 1
+
+
 def test_a_source_that_raises_is_unknown_and_polled_again() -> None:
     def act(state: ClockState) -> ClockState:
         if state.raw == "poll 1":
