@@ -9,7 +9,7 @@ cdef class Histogram:
     cdef int64_t[BUCKETS] counts
     cdef readonly int64_t negative
     cdef readonly int64_t missing
-    cdef int64_t positive
+    cdef int64_t recorded      # all, the negative and the missing ones too
     cdef int64_t lowest
     cdef int64_t highest
     cdef void add(self, int64_t value) noexcept nogil

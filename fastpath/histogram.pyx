@@ -25,6 +25,21 @@ cdef inline int64_t edge_of(int bucket) noexcept nogil:
     return <int64_t>((<uint64_t>(bucket - (shift << BITS) + 1) << shift) - 1)
 
 
+# All but the total, whose memory would make each value wait for the one before it.
+cdef inline void tally(Histogram self, int64_t value) noexcept nogil:
+    if value >= 0:
+        self.counts[bucket_of(value)] += 1
+    elif value == INT64_MIN:
+        self.missing += 1
+        return
+    else:
+        self.negative += 1
+    if value < self.lowest:
+        self.lowest = value
+    if value > self.highest:
+        self.highest = value
+
+
 cdef class Histogram:
     """Counts of int64 ns.
 
@@ -38,30 +53,21 @@ cdef class Histogram:
     def clear(self):
         """Empty again."""
         memset(self.counts, 0, sizeof(self.counts))
-        self.negative = self.missing = self.positive = 0
+        self.negative = self.missing = self.recorded = 0
         self.lowest = INT64_MAX
         self.highest = INT64_MIN
 
     cdef void add(self, int64_t value) noexcept nogil:
-        if value < 0:
-            if value == INT64_MIN:
-                self.missing += 1
-                return
-            self.negative += 1
-        else:
-            self.counts[bucket_of(value)] += 1
-            self.positive += 1
-        if value < self.lowest:
-            self.lowest = value
-        if value > self.highest:
-            self.highest = value
+        tally(self, value)
+        self.recorded += 1
 
     def record(self, const int64_t[::1] values not None):
         """Counts each of a contiguous int64 array, ns."""
         cdef Py_ssize_t i
         with nogil:
             for i in range(values.shape[0]):
-                self.add(values[i])
+                tally(self, values[i])
+        self.recorded += values.shape[0]
 
     def merge(self, Histogram other not None):
         """Adds another histogram's counts to these."""
@@ -70,27 +76,27 @@ cdef class Histogram:
             self.counts[i] += other.counts[i]
         self.negative += other.negative
         self.missing += other.missing
-        self.positive += other.positive
+        self.recorded += other.recorded
         self.lowest = min(self.lowest, other.lowest)
         self.highest = max(self.highest, other.highest)
 
     @property
     def count(self):
         """Values recorded, the negative ones included, the missing ones not."""
-        return self.positive + self.negative
+        return self.recorded - self.missing
 
     @property
     def minimum(self):
         """Smallest value, exact, ns; None when empty."""
-        return self.lowest if self.positive + self.negative else None
+        return self.lowest if self.recorded - self.missing else None
 
     @property
     def maximum(self):
         """Largest value, exact, ns; None when empty."""
-        return self.highest if self.positive + self.negative else None
+        return self.highest if self.recorded - self.missing else None
 
     cdef int64_t upper_edge(self, int64_t num, int64_t den) noexcept nogil:
-        cdef int64_t total = self.positive + self.negative
+        cdef int64_t total = self.recorded - self.missing
         cdef int64_t rank, seen = self.negative
         cdef int i = 0
         if total == 0:
