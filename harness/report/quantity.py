@@ -122,18 +122,6 @@ def percent(numerator: int, denominator: int) -> str:
     return f"{digits}{NBSP}%"
 
 
-def share(part: int, whole: int) -> str:
-    """A measured share rounded up to two significant digits: "0.013 %"; "0 %" only for none at all."""
-    if whole <= 0:
-        return UNKNOWN
-    if part == 0:
-        return f"0{NBSP}%"
-    places = 0
-    while places < 9 and 100 * part * 10**places < 10 * whole:
-        places += 1
-    return f"{_fixed(_divide(100 * part * 10**places, whole, 'up'), places)}{NBSP}%"
-
-
 def milli(value: int | None) -> str:
     """Thousandths as a decimal, exact: 2 037 is "2.037"."""
     return UNKNOWN if value is None else _fixed(value, 3)
