@@ -557,13 +557,15 @@ cdef class Reflector:
         Raises what a signal handler raises (KeyboardInterrupt), OSError when waiting fails.
         """
         cdef int64_t looked = monotonic_ns(), busy_until = 0, now
-        cdef int ready = 0, listener, trouble = 0
+        cdef int ready = 0, listener, answered, trouble = 0
         with nogil:
             while not load(&self.stopping):
                 now = monotonic_ns()
-                if self.serve_once():
+                answered = self.serve_once()
+                if answered:
                     busy_until = now + self.linger
-                elif now >= busy_until:
+                # a full batch: more may wait; a short one emptied its socket, and poll tells of what came since
+                if answered < BATCH and now >= busy_until:
                     if self.outstanding:
                         self.outstanding = 0
                         for listener in range(self.fd_count):

@@ -37,6 +37,11 @@ cdef extern from *:
     #define MILLICERT_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
     static int millicert_top_bit(unsigned long long v) { return 63 - __builtin_clzll(v); }
     static void millicert_slack(void) { prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); }
+    static long long millicert_cpu_time(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+        return now.tv_sec * 1000000000LL + now.tv_nsec;
+    }
     static void millicert_sleep_until(long long ns) {
         struct timespec at = { ns / 1000000000, ns % 1000000000 };
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
@@ -46,6 +51,7 @@ cdef extern from *:
     void store "MILLICERT_STORE" (int64_t *p, int64_t v) nogil
     int millicert_top_bit(uint64_t v) nogil
     void millicert_slack() nogil
+    int64_t millicert_cpu_time() nogil
     void millicert_sleep_until(int64_t ns) nogil
 
 cdef enum:
@@ -110,11 +116,11 @@ cdef struct Flow:
 
 cdef struct SendCounts:
     int64_t sent, late, skipped, errors, last_errno, refused, stalls, longest_stall, worst_lateness, ring_full
-    int64_t warm_ups, flushes
+    int64_t warm_ups, flushes, cpu
 
 cdef struct ReplyCounts:
     int64_t received, duplicated, duplicated_forward, duplicated_backward, late, truncated, unstamped, stray
-    int64_t restarts, overflows, follow_ups, implausible, lost, refused, settled, longest_pause
+    int64_t restarts, overflows, follow_ups, implausible, lost, refused, longest_pause, cpu
     int64_t causes[CAUSE_COUNT]
     int64_t planes[16]          # stamp * 4 + source
 
@@ -156,7 +162,7 @@ cdef class Sender:
     cdef int flow_count, stride, spin, warm_up, caller_id
     cdef ClockModel model
     cdef int64_t head, ready, tail              # rows published, settled, taken
-    cdef int64_t stopping, sent_all, flushed_at, finished, started
+    cdef int64_t stopping, abandoned, sent_all, flushed_at, finished
     cdef int64_t error_bits, nic_offset
     cdef int64_t previous                       # the sending thread's last look at the clock
     cdef SendCounts out
@@ -440,6 +446,8 @@ cdef class Sender:
             i += k
         # the last replies' Follow-Up stamps come back in replies to these
         for number in range(WARM_UPS, WARM_UPS + 3):
+            if load(&self.abandoned):
+                break
             # at t_max / 50, / 10 and / 3 after the last row, 100 ms apart at most
             pause = self.t_max // (50 if number == WARM_UPS else 12 if number == WARM_UPS + 1 else 4)
             millicert_sleep_until(monotonic_ns() + min(100 * MS, pause))
@@ -451,6 +459,7 @@ cdef class Sender:
                     answered += 1
             if answered == 0:
                 break
+        self.out.cpu = millicert_cpu_time()
         store(&self.flushed_at, monotonic_ns())
         store(&self.sent_all, 1)
 
@@ -752,7 +761,7 @@ cdef class Sender:
         cdef int64_t begun, now
         cdef int flow, left, over
         while True:
-            over = load(&self.sent_all) and self.ready == load(&self.head)
+            over = load(&self.sent_all) and (self.ready == load(&self.head) or load(&self.abandoned))
             begun = monotonic_ns()
             left = 0
             for flow in range(self.flow_count):
@@ -767,6 +776,7 @@ cdef class Sender:
                 self.back.longest_pause = now - begun
             if now < begun + self.collect:
                 millicert_sleep_until(begun + self.collect)
+        self.back.cpu = millicert_cpu_time()
         store(&self.finished, 1)
 
     # The Python face
@@ -791,8 +801,13 @@ cdef class Sender:
         for thread in self._threads:
             thread.start()
 
-    def stop(self):
-        """Sends no more rows; what is under way is still awaited, t_max at most. May be called again."""
+    def stop(self, abandon=False):
+        """Sends no more rows; what is under way is still awaited, t_max at most. May be called again.
+
+        ``abandon`` awaits nothing: rows not settled by now are never seen, so that none passes for lost.
+        """
+        if abandon:
+            store(&self.abandoned, 1)
         store(&self.stopping, 1)
 
     def join(self, timeout=None):
@@ -843,12 +858,13 @@ cdef class Sender:
 
         Sending: scheduled (rows so far), sent, sent_late, skipped, send_errors, last_errno, refused (ICMP errors
         read from the sockets), stalls (gaps over 50 us while the sender should have run), longest_stall_ns,
-        worst_lateness_ns, ring_full (waits because rows were not taken), warm_ups, flushes.
+        worst_lateness_ns, ring_full (waits because rows were not taken), warm_ups, flushes,
+        sending_cpu_ns (of its thread, at the end).
         Collecting: received, lost (settled without a reply), duplicated (forward: the reflector answered twice,
         backward: one reply came twice; neither with a stateless one), late_replies (after t_max), unstamped_tx,
         stray_stamps, truncated, receive_overflows (dropped by our own socket: our loss, not the path's),
-        follow_ups, implausible_follow_ups, reflector_restarts, longest_collection_ns, and each cause of
-        `wire.CAUSES` but "ok": why a packet was not used.
+        follow_ups, implausible_follow_ups, reflector_restarts, longest_collection_ns, collecting_cpu_ns,
+        and each cause of `wire.CAUSES` but "ok": why a packet was not used.
         """
         cdef int i
         counts = {
@@ -865,6 +881,7 @@ cdef class Sender:
             "ring_full": self.out.ring_full,
             "warm_ups": self.out.warm_ups,
             "flushes": self.out.flushes,
+            "sending_cpu_ns": self.out.cpu,
             "received": self.back.received,
             "lost": self.back.lost,
             "duplicated": self.back.duplicated,
@@ -879,6 +896,7 @@ cdef class Sender:
             "implausible_follow_ups": self.back.implausible,
             "reflector_restarts": self.back.restarts,
             "longest_collection_ns": self.back.longest_pause,
+            "collecting_cpu_ns": self.back.cpu,
         }
         for i in range(1, CAUSE_COUNT):
             counts[_CAUSES[i]] = self.back.causes[i]

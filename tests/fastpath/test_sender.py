@@ -570,6 +570,16 @@ def test_stopping_ends_it_with_the_rows_that_were_sent() -> None:
     assert sender.take()["t1"].size == 0
 
 
+def test_abandoned_rows_are_not_shown_as_lost() -> None:
+    with udp() as at, sending(at.getsockname(), 100_000, t_max_ns=600 * SECOND, warm_up=0) as (sender, _):
+        sender.start()
+        while sender.live()[0] < 50:
+            time.sleep(0.005)
+        sender.stop(abandon=True)
+        assert collect(sender, start=False)["t1"].size == 0
+        assert sender.counters()["lost"] == 0
+
+
 def test_nothing_to_send_is_soon_done() -> None:
     with udp() as at, reflecting(at), sending(at.getsockname(), 0) as (sender, _):
         assert collect(sender)["t1"].size == 0
