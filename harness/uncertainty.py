@@ -244,7 +244,7 @@ def claim(site: Site, link: Link, evidence: Sequence[ClockState], started_ns: in
             polls.setdefault(state.source, []).append(state)
             if state.synchronised is False:
                 denied = state.source
-        elif state.site == site.name and state.source == "in-band":
+        elif state.site == site.name == link.far.name and state.source == "in-band":
             in_band = True
     good = {
         name: states
