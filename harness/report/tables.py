@@ -234,6 +234,21 @@ def _budget_rows(budgets: Sequence[Result]) -> list[list[Cell]]:
     return rows
 
 
+_CLOCK_UNKNOWN: Final = Phrase("时钟误差未知：不能给出 U", "clock error unknown: no U can be stated")
+
+
+def _withheld(result: Result, measurement: str) -> bool:
+    """Whether the judge states no clock-based U for a measurement, because a clock's error is unknown."""
+    told = [
+        s.get("U_ps")
+        for _, d in directions(result)
+        if d.get("measurement") == measurement
+        for s in d.get("statements") or []
+        if s.get("basis") == "clock"
+    ]
+    return bool(told) and all(u is None for u in told)
+
+
 def budgets(result: Result) -> list[dict[str, Any]]:
     """One table for each distinct budget, both directions in it; equal ones of several measurements printed once."""
     grouped: dict[tuple[str, str, str], list[Result]] = {}
@@ -252,8 +267,11 @@ def budgets(result: Result) -> list[dict[str, Any]]:
             heads,
             _budget_rows(found),
         )
+        withheld = basis == "clock" and _withheld(result, measurement)
+        if withheld:
+            made["rows"].append([pair(_CLOCK_UNKNOWN), "", "", "", q.UNKNOWN, "", "", ""])
         made["total"] = [
-            [name, _either([show(q.integer(b.get(key))) for b in found])]
+            [name, q.UNKNOWN if withheld else _either([show(q.integer(b.get(key))) for b in found])]
             for name, key, show in (
                 ("u_c", "u_c_ps", q.expanded),
                 ("ν_eff", "nu_eff", q.freedom),

@@ -67,3 +67,11 @@ def test_every_figure_of_the_judge_finds_its_place(make: Any) -> None:
 def test_every_gate_of_the_judge_has_a_title(make: Any) -> None:
     result = judge([make("optical"), make("service")], POLICY, PROVENANCE)
     assert {gate["id"] for gate in result["gates"]} <= set(GATES)
+
+
+def test_a_budget_without_the_clocks_states_no_uncertainty(make: Any) -> None:
+    result = judge([make("optical", synchronised=None)], POLICY, PROVENANCE)
+    text = sheet(result, digest="00" * 32, issued_ns=1)
+    totals = {b["title"]["en"]: dict(b["total"])["U"] for b in text["budgets"]}
+    assert totals["Uncertainty budget, clock-based"] == "—"
+    assert totals["Uncertainty budget, clock-free"] != "—"
