@@ -14,11 +14,11 @@ import typer
 from harness import reflect as far_end
 from harness import starter
 from harness.archive import verify as archive
-from harness.bench import POLICIES, check
+from harness.bench import check
 from harness.errors import HarnessError
 from harness.exitcode import ExitCode
 from harness.report import terminal
-from harness.run import read_key
+from harness.run import read_key, read_policy
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 bench_app = typer.Typer(no_args_is_help=True, help="Bench files: what stands where.")
@@ -102,18 +102,12 @@ def verify(folder: Path) -> None:
 @app.command()
 def judge(
     folder: Path,
-    policy: Annotated[str, typer.Option(help="A policy file, or the name of a shipped one.")],
+    policy: Annotated[str, typer.Option(help="A policy .toml file, or the name of a shipped one.")],
     reason: Annotated[str, typer.Option(help="Why it is judged again; stands in the new result.")] = "",
 ) -> None:
     """Judge a sealed run by another policy: a new result beside the old, which stays as it is."""
-    path = Path(policy) if Path(policy).exists() else POLICIES / f"{policy}.toml"
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as why:
-        shipped = ", ".join(sorted(each.stem for each in POLICIES.glob("*.toml")))
-        _refuse(HarnessError(f"a policy {policy}", str(why.strerror), f"give a file or one of {shipped}"))
-    try:
-        target, result = archive.judge_again(folder, text, reason=reason)
+        target, result = archive.judge_again(folder, read_policy(policy), reason=reason)
     except HarnessError as why:
         _refuse(why)
     for line in terminal.certification_table(result, terminal.language(os.environ)):
@@ -132,3 +126,7 @@ def main() -> None:
     except HarnessError as why:
         typer.echo(f"millicert: {why}", err=True)
         sys.exit(int(ExitCode.USAGE))
+
+
+if __name__ == "__main__":
+    main()

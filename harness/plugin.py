@@ -50,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--operator", metavar="NAME", help="who stands at the bench; goes into the report")
     group.addoption("--duration", metavar="SECONDS", type=float, help="other stream length; shorter is INCOMPLETE")
     group.addoption("--rate", metavar="PPS", type=int, help="other packet rate; less than planned is INCOMPLETE")
+    group.addoption("--policy", metavar="NAME|FILE", help="judge by this policy instead of the bench's")
     group.addoption("--preflight-only", action="store_true", help="check the bench, measure nothing")
     group.addoption(
         "--resume", nargs="?", const="newest", metavar="RUN", help="go on with an interrupted run of the same plan"
@@ -86,6 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 rate_pps=config.getoption("--rate"),
                 resume=config.getoption("--resume"),
                 waived=tuple(config.getoption("--waive")),
+                policy=config.getoption("--policy"),
             ),
         )
     except BenchError as why:
@@ -173,7 +175,10 @@ class Certification:
             found = getattr(getattr(item, "obj", None), plan.STEP, None)
             if found is not None:
                 steps.append((item.nodeid, item.callspec.params["link"], found))  # type: ignore[attr-defined]
-        self.run.commit(steps, collect_only=bool(self.config.option.collectonly))
+        try:
+            self.run.commit(steps, collect_only=bool(self.config.option.collectonly))
+        except HarnessError as why:
+            raise pytest.UsageError(str(why)) from why
         if self.config.option.collectonly:
             return
         for line in self.run.plan_lines():
@@ -308,13 +313,12 @@ class Certification:
         except HarnessError as why:
             self.codes.add(ExitCode.INVALID)
             self.say([f"{type(why).__name__}: {why}"])
-        if self.result is not None:
+        if self.result is None:
+            return
+        if any(requirement["directions"] for requirement in self.result["requirements"]):
             self.codes.add(VERDICT_CODES[self.result["verdict"]])
-            if not self.result["complete"]:
-                self.codes.add(ExitCode.INCOMPLETE)
-            if not self.result["requirements"]:
-                self.codes.discard(ExitCode.INVALID)
-                self.codes.add(ExitCode.INCOMPLETE)
+        if not self.result["complete"]:
+            self.codes.add(ExitCode.INCOMPLETE)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:

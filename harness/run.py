@@ -51,6 +51,8 @@ class Options:
     resume: str | None = None
     """Run id, or "newest", or None."""
     waived: tuple[str, ...] = ()
+    policy: str | None = None
+    """Name or path of a policy that replaces the bench's."""
 
 
 def read_key(path: Path) -> bytes:
@@ -67,14 +69,28 @@ def read_key(path: Path) -> bytes:
         return text.encode()
 
 
+def read_policy(name: str) -> str:
+    """Text of a shipped policy by name, or of a file by path. Raises BenchError naming the shipped ones."""
+    path = Path(name) if name.endswith(".toml") else POLICIES / f"{name}.toml"
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as why:
+        shipped = ", ".join(sorted(each.stem for each in POLICIES.glob("*.toml")))
+        raise BenchError(f"a policy {name}", str(why), f"give a .toml file or one of {shipped}") from why
+
+
 class Run:
     """Opened by `commit`, ended by `finish`; between the two it measures and certifies."""
 
     def __init__(self, bench: Bench, options: Options) -> None:
         self.bench = bench
         self.options = options
-        self.policy_text = (POLICIES / f"{bench.policy}.toml").read_text(encoding="utf-8")
+        self.policy_text = read_policy(options.policy or bench.policy)
         self.policy = parse_policy(self.policy_text)
+        if self.policy.rehearsal and not bench.simulated:
+            raise BenchError(
+                f"a policy for real links on bench {bench.name}", f"{self.policy.id}, a rehearsal", "choose metro-2027"
+            )
         self.stop = engine.Stop()
         self.measuring = False
         self.folder: RunFolder | None = None

@@ -1,0 +1,238 @@
+"""What an engineer types, as a process of its own: options, exit codes, signals, resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.rehearsal import bench_text, short_policy
+from harness.archive.ledger import STARTED
+from harness.archive.verify import sound, verify
+from harness.journal import read
+
+ROOT = Path(__file__).resolve().parents[2]
+
+STREAMS = """
+[streams.optical]
+rate_pps = 500
+duration_s = {seconds}
+size = 256
+flows = 2
+[streams.service]
+rate_pps = 2000
+duration_s = {seconds}
+size = 512
+flows = 2
+"""
+
+
+class Desk:
+    """A folder with a short bench and policy, from which pytest is started as a user starts it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = folder / "results"
+        self.policy = folder / "short.toml"
+        self.policy.write_text(short_policy(), encoding="utf-8")
+
+    def bench(self, text: str = "", seconds: int = 4) -> str:
+        """Write a bench file; returns its path."""
+        path = self.folder / "bench.toml"
+        path.write_text((text or bench_text()) + STREAMS.format(seconds=seconds), encoding="utf-8")
+        return str(path)
+
+    def command(self, *options: str) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "harness.plugin",
+            "testplans/",
+            "--results",
+            str(self.results),
+            *options,
+        ]
+
+    def run(self, *options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*options),
+            cwd=ROOT,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    def certify(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run to a verdict; a run that only host stalls made INVALID may be repeated twice."""
+        for _ in range(3):
+            done = self.run("--policy", str(self.policy), *options)
+            if done.returncode != 14 or "host-stalls" not in done.stdout:
+                break
+        return done
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command("--policy", str(self.policy), *options),
+            cwd=ROOT,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def folders(self) -> list[Path]:
+        return sorted((self.results / "simulated").glob("2*"))
+
+    def wait_for_rows(self, measurement: str) -> Path:
+        """The run folder, once the named measurement has begun."""
+        for _ in range(1200):
+            for folder in self.folders():
+                journal = folder / "data" / "journal.jsonl"
+                if journal.exists() and f'"measurements/{measurement}"' in journal.read_text(encoding="utf-8"):
+                    time.sleep(1.0)
+                    return folder
+            time.sleep(0.05)
+        raise AssertionError(f"{measurement} never began")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_an_unknown_bench_lists_the_known_ones_and_the_nearest(desk: Desk) -> None:
+    done = desk.run("--bench", "simulatd")
+    assert done.returncode == 4
+    assert "simulated" in done.stderr
+    assert not desk.results.exists()
+
+
+def test_every_mistake_of_a_bench_file_is_told_at_once(desk: Desk) -> None:
+    text = bench_text().replace('far = "b"', 'far = "c"').replace("flows = 2", "flow = 2")
+    done = desk.run("--bench", desk.bench(text))
+    assert done.returncode == 4
+    assert done.stderr.count("line") >= 2
+
+
+def test_bench_by_environment(desk: Desk) -> None:
+    done = desk.run("--collect-only", "-q", env={"MILLICERT_BENCH": "no-such-bench"})
+    assert done.returncode == 4
+
+
+def test_collect_only_reads_as_the_procedure_and_leaves_nothing_behind(desk: Desk) -> None:
+    done = desk.run("--collect-only", "-v")
+    assert done.returncode == 0
+    assert "OWD-30" in done.stdout
+    assert "The worst one-minute median of an unloaded stream" in done.stdout
+    assert not desk.results.exists()
+
+
+def test_preflight_only_measures_nothing_and_is_incomplete(desk: Desk) -> None:
+    done = desk.run("--bench", desk.bench(), "--preflight-only")
+    assert done.returncode == 11
+    assert "far-end" in done.stdout
+    result = json.loads((desk.folders()[0] / "data" / "result.json").read_text(encoding="utf-8"))
+    assert result["verdict"] != "PASS"
+
+
+def test_a_pass_is_exit_0_with_a_sealed_folder_that_verifies(desk: Desk) -> None:
+    done = desk.certify("--bench", desk.bench(), "--operator", "an operator")
+    assert done.returncode == 0, done.stdout[-3000:]
+    folder = desk.folders()[-1]
+    assert "SIMULATED" in done.stdout
+    assert (folder / "data" / "report.pdf").read_bytes()[:5] == b"%PDF-"
+    assert b'errors="0"' in (folder / "data" / "junit.xml").read_bytes()
+    checks = verify(folder)
+    assert sound(checks), checks
+    whole = subprocess.run(
+        ["sha256sum", "--check", "--quiet", "manifest-sha256.txt"], cwd=folder, capture_output=True, check=False
+    )
+    assert whole.returncode == 0, whole.stderr
+
+
+def test_a_long_fibre_is_exit_1(desk: Desk) -> None:
+    done = desk.certify("--bench", desk.bench(bench_text(forward="{ km = 215 }")))
+    assert done.returncode == 1
+    assert "FAIL" in done.stdout
+
+
+def test_a_selection_of_tests_is_incomplete(desk: Desk) -> None:
+    done = desk.certify("--bench", desk.bench(), "-k", "optical")
+    assert done.returncode == 11
+    assert "not among the tests selected" in done.stdout
+
+
+def test_a_shorter_duration_is_recorded_and_incomplete(desk: Desk) -> None:
+    done = desk.certify("--bench", desk.bench(), "--duration", "3", "-k", "optical")
+    assert done.returncode == 11
+    assert "less than the plan's" in done.stdout
+
+
+def test_unsynchronised_clocks_on_a_long_link_are_exit_13(desk: Desk) -> None:
+    silent = "claimed_synchronised = false"
+    done = desk.certify("--bench", desk.bench(bench_text(forward="{ km = 190 }", near=silent, far=silent)))
+    assert done.returncode == 13, done.stdout[-3000:]
+
+
+def test_sigint_once_keeps_the_statistics_and_cannot_pass(desk: Desk) -> None:
+    process = desk.start("--bench", desk.bench(seconds=60))
+    folder = desk.wait_for_rows("ab-optical")
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, said[-3000:]
+    result = json.loads((folder / "data" / "result.json").read_text(encoding="utf-8"))
+    assert result["verdict"] != "PASS"
+    assert not result["complete"]
+    assert result["streams"][0]["counts"]["sent"] > 100
+    assert sound(verify(folder))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_run_cut_off_goes_on_with_resume(desk: Desk, number: signal.Signals) -> None:
+    bench = desk.bench()
+    process = desk.start("--bench", bench)
+    folder = desk.wait_for_rows("ab-service")
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130), said[-3000:]
+    assert not (folder / "manifest-sha256.txt").exists()
+    again = desk.run("--policy", str(desk.policy), "--bench", bench, "--resume")
+    assert again.returncode in {0, 14}, again.stdout[-3000:]
+    assert desk.folders() == [folder]
+    begun = [entry.data["measurement"] for entry in read(folder / "data" / "journal.jsonl").entries if entry.kind == STARTED]
+    assert begun.count("measurements/ab-optical") == 1  # finished before, carried
+    assert begun.count("measurements/ab-service") == 2  # begun again
+    assert (folder / "data" / "attempts").is_dir()
+    checks = verify(folder)
+    assert sound(checks), checks
+
+
+def test_resume_without_an_interrupted_run_says_so(desk: Desk) -> None:
+    done = desk.run("--policy", str(desk.policy), "--bench", desk.bench(), "--resume")
+    assert done.returncode == 4
+    assert "none" in done.stdout + done.stderr
+
+
+def test_plain_tests_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "test_other.py").write_text("def test_it():\n    pass\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "harness.plugin", "-q", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "bench" not in done.stdout
