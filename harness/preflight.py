@@ -327,6 +327,15 @@ def clock_states(context: Context) -> Iterable[Row]:
                 if site.name not in seen:
                     yield row
             seen.add(site.name)
+        faults = {leap.kernel_fault(s.tai_utc_s, context.now(), leap.newest()) for s in states if s.tai_utc_s}
+        for fault in sorted(faults - {""}):
+            yield Row(
+                f"clocks {link.name}",
+                "failed",
+                fault,
+                "纠正内核 TAI 偏移或更新闰秒表",
+                "correct the kernel's TAI offset (adjtimex), or update tzdata",
+            )
         # expanded uncertainty (k = 2) of two rectangular bounds, rounded up; the other components come on top
         expanded = isqrt(4 * sum(bound * bound for bound in bounds) // 3) + 1
         if expanded > gate:

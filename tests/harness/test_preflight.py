@@ -221,6 +221,13 @@ def test_a_bound_that_no_verdict_can_rest_on(tmp_path: Path) -> None:
     assert "above the" in bad[-1].found
 
 
+def test_a_kernel_that_is_wrong_about_tai(tmp_path: Path) -> None:
+    wrong = replace(state("a"), tai_utc_s=36)
+    now = leap.SHIPPED.steps[-1][0] * SECOND
+    table = run(context(real(), tmp_path, clocks=lambda bench, link: [wrong], now=lambda: now))
+    assert any(row.state == "failed" and "TAI - UTC = 36 s" in row.found for row in rows(table, "clocks"))
+
+
 def test_leap_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leap, "newest", lambda: leap.SHIPPED)
     step = leap.SHIPPED.steps[-1][0] * SECOND
