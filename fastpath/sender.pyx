@@ -61,6 +61,7 @@ cdef enum:
     EXTRAS = 16                 # warm-up and flush packets of a flow: sequence numbers after its last row
     SLOTS = 256                 # reflector sequence numbers a flow remembers to place Follow-Up stamps
     HALF = 0x80000000
+    LATE_SEEN = 1024
     STALL_NS = 50000
     MARGIN_NS = 5000000         # how long after t_max a row still waits for what is under way inside this host
     MS = 1000000
@@ -168,6 +169,7 @@ cdef class Sender:
     cdef SendCounts out
     cdef ReplyCounts back
     cdef int64_t largest_delay
+    cdef int64_t late_seen[LATE_SEEN]           # rows, plus 1, whose late reply has been counted
     cdef uint64_t histogram[BUCKETS]
     cdef object _take_lock
 
@@ -590,18 +592,19 @@ cdef class Sender:
         if index < 0 or index >= head or reply.sender_seq >= f.count:
             return CAUSE_NOT_SENT
         if index < self.ready:
-            # its row is settled: late if its memory is still there to prove it ours and nothing came before
+            # Its row is settled, so it is only looked at: late if its memory still proves it ours and none came before.
             row = &self.rows[index & self.mask]
-            if head - index > self.mask or row.t1_packet != reply.t1:
+            if (head - index > self.mask or row.t1_packet != reply.t1 or row.reply_flags & RECEIVED
+                    or self.late_seen[index & (LATE_SEEN - 1)] == index + 1):
                 return CAUSE_REPLAY
-            if row.copies or row.reply_flags & RECEIVED:
-                return CAUSE_REPLAY
-            row.copies += 1
+            self.late_seen[index & (LATE_SEEN - 1)] = index + 1
             self.back.late += 1
             return CAUSE_OK
         row = &self.rows[index & self.mask]
         if row.t1_packet != reply.t1 or row.sent_flags & SKIPPED or reply.t1 == INT64_MIN:
             return CAUSE_NOT_SENT
+        self.note_far(f, reply)
+        self.follow_up(f, reply)                        # a copy or a late reply brings its predecessor's T3 too
         t4_real = control.software if control.software != INT64_MIN else now
         if t4_real - row.sent_real > self.t_max and not row.reply_flags & RECEIVED:
             self.back.late += 1
@@ -617,7 +620,6 @@ cdef class Sender:
                     self.back.duplicated_forward += 1
             return CAUSE_OK
         self.back.received += 1
-        self.note_far(f, reply)
         row.arrival = f.arrivals - 1
         row.far_seq = reply.seq
         row.ttl = reply.ttl
@@ -633,7 +635,6 @@ cdef class Sender:
             row.reply_flags |= FAR_INJECTED
         if reply.has_facts and reply.facts & FACT_VIRTUAL:
             row.reply_flags |= FAR_VIRTUAL
-        self.follow_up(f, reply)
         self.note_delay(row)
         return CAUSE_OK
 
