@@ -1,0 +1,191 @@
+"""Two machines are two namespaces: millicert reflect in one, pytest testplans/ in the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.rehearsal import short_policy
+from harness.archive.verify import sound, verify
+from harness.errors import SimulationError
+from harness.journal import read
+from harness.simulation.metro import Metro
+from harness.simulation.plant import FibrePath, LinkPlant
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "6d696c6c6963657274206b657920666f722074657374732c20333220627974732e"
+ENV = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+
+BENCH = """
+[bench]
+name = "two-hosts"
+policy = "metro-2027"
+[sites.here]
+title = "near"
+kind = "computing-centre"
+clock = {{ sources = ["kernel"], shared = "one host" }}
+[sites.there]
+title = "far"
+kind = "computing-centre"
+clock = {{ sources = ["in-band"], shared = "one host" }}
+[links.wire]
+near = "here"
+far = "there"
+near_address = "{near}"
+far_address = "{far}"
+far_port = {port}
+flows = 2
+{key}
+[streams.optical]
+rate_pps = 500
+duration_s = 4
+size = 256
+flows = 2
+[streams.service]
+rate_pps = 2000
+duration_s = 4
+size = 512
+flows = 2
+"""
+
+
+@pytest.fixture
+def metro() -> Iterator[Metro]:
+    fibre = (FibrePath(length_m=40_000),)
+    try:
+        with Metro({"wire": LinkPlant(fibre, fibre)}, carrier="namespaces") as made:
+            made.fibre("wire").start()
+            yield made
+            made.fibre("wire").stop()
+    except SimulationError as why:
+        pytest.skip(f"wants network namespaces: {why.found}")
+
+
+class Pair:
+    """Files of both ends, and the reflector's process."""
+
+    def __init__(self, metro: Metro, folder: Path, key: str) -> None:
+        self.metro = metro
+        self.folder = folder
+        end = metro.endpoint("wire")
+        line = ""
+        self.key: list[str] = []
+        if key:
+            secret = folder / "link.key"
+            secret.write_text(key, encoding="utf-8")
+            secret.chmod(0o600)
+            line = f'key_file = "{secret}"'
+            self.key = ["--key", str(secret)]
+        self.bench = folder / "two-hosts.toml"
+        self.bench.write_text(
+            BENCH.format(near=end.near_address, far=end.far_address, port=end.far_port, key=line), encoding="utf-8"
+        )
+        self.policy = folder / "short.toml"
+        self.policy.write_text(short_policy().replace("rehearsal = true", "rehearsal = false"), encoding="utf-8")
+        self.journal = folder / "far.jsonl"
+
+    def reflect(self, *options: str) -> subprocess.Popen[str]:
+        end = self.metro.endpoint("wire")
+        command = [sys.executable, "-m", "harness.cli", "reflect", "--listen", end.far_address]
+        return subprocess.Popen(
+            [
+                *self.metro.enter("wire", "far"),
+                *command,
+                "--port",
+                str(end.far_port),
+                "--journal",
+                str(self.journal),
+                *options,
+            ],
+            cwd=self.folder,
+            env=ENV,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def certify(self) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", "-p", "harness.plugin", "testplans/", "--bench", str(self.bench)]
+        return subprocess.run(
+            [
+                *self.metro.enter("wire", "near"),
+                *command,
+                "--policy",
+                str(self.policy),
+                "--results",
+                str(self.folder / "results"),
+            ],
+            cwd=ROOT,
+            env=ENV,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+
+
+@pytest.mark.parametrize("key", ["", KEY], ids=["open", "with key"])
+def test_two_hosts_certify_and_stay_simulated_because_of_veth(metro: Metro, tmp_path: Path, key: str) -> None:
+    pair = Pair(metro, tmp_path, key)
+    far = pair.reflect(*pair.key)
+    try:
+        done = pair.certify()
+    finally:
+        far.send_signal(signal.SIGINT)
+        said, _ = far.communicate(timeout=30)
+    assert done.returncode == 0, done.stdout[-4000:] + said
+    assert far.returncode == 0, said
+    # facts made it a simulation, not a declaration: the folder is apart and the result says so
+    folder = next((tmp_path / "results").glob("**/data/result.json")).parent.parent
+    result = json.loads((folder / "data" / "result.json").read_text(encoding="utf-8"))
+    assert any("veth" in fact for fact in result["simulated"])
+    assert "SIMULATED" in done.stdout
+    for requirement in result["requirements"]:
+        for row in requirement["directions"]:
+            assert {statement["verdict"] for statement in row["statements"]} == {"PASS"}, row
+    assert sound(verify(folder))
+    kinds = [entry.kind for entry in read(pair.journal).entries]
+    assert (kinds[0], kinds[-1]) == ("reflector.start", "reflector.end")
+    assert "reflector.state" in kinds
+
+
+def test_a_wrong_key_stops_before_anything_is_measured(metro: Metro, tmp_path: Path) -> None:
+    pair = Pair(metro, tmp_path, KEY)
+    other = tmp_path / "other.key"
+    other.write_text(KEY.replace("6d", "6e"), encoding="utf-8")
+    other.chmod(0o600)
+    far = pair.reflect("--key", str(other))
+    try:
+        done = pair.certify()
+    finally:
+        far.send_signal(signal.SIGTERM)
+        said, _ = far.communicate(timeout=30)
+    assert done.returncode == 10, done.stdout[-3000:]
+    assert "millicert reflect" in done.stdout
+    assert "hmac" in said
+
+
+def test_nobody_at_the_far_end_is_a_preflight_failure(metro: Metro, tmp_path: Path) -> None:
+    done = Pair(metro, tmp_path, "").certify()
+    assert done.returncode == 10
+    assert "far-end" in done.stdout
+    assert "ECONNREFUSED" in done.stdout or "0 of 5" in done.stdout
+
+
+def test_a_foreign_prefix_is_refused_and_counted(metro: Metro, tmp_path: Path) -> None:
+    pair = Pair(metro, tmp_path, "")
+    far = pair.reflect("--allow", "192.0.2.0/24")
+    try:
+        done = pair.certify()
+    finally:
+        far.send_signal(signal.SIGINT)
+        said, _ = far.communicate(timeout=30)
+    assert done.returncode == 10
+    assert "foreign" in said
