@@ -1,0 +1,350 @@
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import gates
+from harness.certificate import judge
+from harness.clock import ClockState
+from harness.gates import Minima, jumps, slope_ppt, step_threshold, text
+from harness.link import Route
+from harness.policy import Policy
+from harness.samples import KERNEL, MISSING, SENT_LATE, SKIPPED, USER, Stalls
+
+Result = dict[str, Any]
+Judge = Callable[..., Result]
+ROWS = 48_000
+"""Of a story: 12 s at 4 kpps on one flow, worth 4 800."""
+
+
+@pytest.fixture
+def told(synthetic: ModuleType, rehearsal: Policy) -> Judge:
+    """The result of a story, 12 s long."""
+
+    def tell(alter: Callable[[Any], Any] | None = None, policy: Policy = rehearsal, **story: Any) -> Result:
+        m = synthetic.tell(synthetic.Story(**{"seconds": 12, "step_at_s": 6, "rate_pps": 4_000, "flows": 1, **story}))
+        return judge([alter(m) if alter else m], policy, {})
+
+    return tell
+
+
+def red(result: Result) -> set[str]:
+    return {g["id"] for g in result["gates"] if g["state"] == "red"}
+
+
+def statements(result: Result, basis: str) -> list[Result]:
+    return [s for r in result["requirements"] for d in r["directions"] for s in d["statements"] if s["basis"] == basis]
+
+
+def verdicts(result: Result, basis: str) -> set[str]:
+    return {s["verdict"] for s in statements(result, basis)}
+
+
+def test_a_sound_run_has_no_red_gate(told: Judge) -> None:
+    assert red(told()) == set()
+
+
+def evidence(**changes: object) -> Callable[[Any], Any]:
+    """All polls of the far site changed."""
+
+    def alter(m: Any) -> Any:
+        return replace(m, evidence=tuple(replace(s, **changes) if s.site == "b" else s for s in m.evidence))
+
+    return alter
+
+
+CLOCK_STORIES: list[tuple[str, dict[str, Any], Callable[[Any], Any] | None]] = [
+    ("clock-far", {}, evidence(synchronised=False)),
+    ("clock-far", {}, evidence(synchronised=None)),
+    ("clock-far", {}, evidence(bound_ns=None)),
+    ("clock-far", {}, evidence(source="in-band")),
+    ("clock-near", {"evidence": ()}, None),
+    ("evidence-coverage", {}, lambda m: replace(m, evidence=m.evidence[::4])),
+    ("evidence-coverage", {}, lambda m: replace(m, health=replace(m.health, ended_ns=m.health.ended_ns + 10**10))),
+    ("sync-topology", {"sync_over_link": True}, None),
+    ("leap", {}, evidence(leap_pending=True)),
+    ("kernel-steps", {"steps": (40_000,)}, None),
+    ("time-scale", {"offset": 37 * 10**9}, None),
+    ("time-scale", {"offset": -18 * 10**9}, None),
+    ("time-scale", {}, evidence(tai_utc_s=36)),
+    ("floor", {"offset": -60_000, "route": Route(60_000, 1_468_200, 100_000, "record")}, None),
+    ("floor", {"offset": -60_000, "geodesic_m": 85_000}, None),
+    ("negative-delay", {"offset": -400_000}, None),
+    ("negative-delay", {"offset": 400_000}, None),
+    ("step", {"step": 100_000}, None),
+    ("step", {"step": -100_000}, None),
+    ("step", {"step": 10_000}, None),
+    ("skew", {"skew_ppb": 2_000}, None),
+    ("skew", {"skew_ppb": -2_000}, None),
+    ("uncertainty", {"bound": 80_000}, None),
+    ("shared-clock", {"shared": "lab"}, None),
+    ("shared-clock", {"shared": "lab", "identity": "clock:1"}, evidence(identity="clock:2")),
+]
+
+
+@pytest.mark.parametrize(("name", "story", "alter"), CLOCK_STORIES)
+def test_a_clock_gate_voids_the_clock_based_statements_alone(
+    told: Judge, name: str, story: dict[str, Any], alter: Callable[[Any], Any] | None
+) -> None:
+    result = told(alter, **story)
+    assert name in red(result)
+    found = statements(result, "clock")
+    voided = [s for s in found if name in s["gates_red"]]
+    assert voided
+    assert {s["verdict"] for s in voided} == {"INVALID"}
+    assert verdicts(result, "clock-free") == {"PASS"}
+    assert all(name in s["reason_en"] for s in voided)
+    remedies = [g for g in result["gates"] if g["id"] == name and g["state"] == "red"]
+    assert all(g["remedy_zh"] and g["remedy_en"] and g["found"] and g["limit"] for g in remedies)
+
+
+def test_the_diagnosis_of_a_time_scale_is_by_name(told: Judge) -> None:
+    for offset, name in ((37, "TAI/UTC"), (19, "TAI/GPS"), (-18, "UTC/GPS")):
+        result = told(offset=offset * 10**9)
+        assert name in next(g for g in result["gates"] if g["id"] == "time-scale")["found"]
+
+
+def test_one_clock_that_says_so_at_both_ends_needs_no_bound(told: Judge) -> None:
+    result = told(shared="lab", identity="clock:1", bound=None, synchronised=None)
+    assert red(result) == set()
+    assert verdicts(result, "clock") == {"PASS"}
+    assert all(s["U_ps"] < 2_000_000 for s in statements(result, "clock"))
+
+
+def test_tokens_of_a_clock_are_compared_not_what_it_follows(told: Judge) -> None:
+    def alter(m: Any) -> Any:
+        near = ClockState("a", "kernel", 0, True, 1, 1, 37, False, "clock:1", "")
+        chrony = replace(near, source="chrony", identity="C0A80001 gps stratum 1")
+        far = replace(near, site="b", source="in-band")
+        return replace(m, evidence=(near, chrony, far))
+
+    assert "shared-clock" not in red(told(alter, shared="lab"))
+
+
+@pytest.mark.parametrize("at", [2, 6, 10])
+@pytest.mark.parametrize("rate", [40, 1_000])
+def test_a_step_of_100_us_is_seen_within_two_seconds_of_samples(told: Judge, at: int, rate: int) -> None:
+    result = told(step=100_000, step_at_s=at, seconds=at + 2, rate_pps=rate, flows=2)
+    found = next(g for g in result["gates"] if g["id"] == "step")
+    assert found["state"] == "red"
+    assert "clock step 1" in found["found"] or "clock step 9" in found["found"]
+
+
+@pytest.mark.parametrize(("forward", "backward"), [(200_000, 0), (0, 200_000), (-100_000, 0), (150_000, 150_000)])
+def test_a_route_change_is_no_clock_step(told: Judge, forward: int, backward: int) -> None:
+    after = np.arange(ROWS) >= ROWS // 2
+    result = told(extra_forward=after * forward, extra_backward=after * backward)
+    assert red(result) == set()
+    changes = result["streams"][0]["path_changes"]
+    assert len(changes) == 1
+    assert abs(changes[0]["at_ns"] - 6 * 10**9) <= 10**9
+    assert abs(changes[0]["forward_ns"] - forward) < 2_000
+    assert "path change" in next(g for g in result["gates"] if g["id"] == "step")["found"]
+
+
+def test_load_on_one_way_is_no_clock_step(told: Judge) -> None:
+    rng = np.random.default_rng(3)
+    queue = (rng.exponential(40_000, ROWS)).astype(np.int64)
+    result = told(extra_forward=queue, unloaded=False)
+    assert red(result) == set()
+
+
+@given(st.integers(2, 30), st.sampled_from([1, -1]), st.integers(0, 40))
+def test_jumps_by_size_and_sign(size: int, sign: int, at: int) -> None:
+    rng = np.random.default_rng(size * 100 + at)
+    level = np.where(np.arange(60) >= 10 + at, sign * size * 5_000, 0)
+    f, b = rng.integers(0, 300, 60) + level, rng.integers(0, 300, 60) - level
+    minima = Minima(f, b, 250_000_000)
+    found = jumps(minima, step_threshold(minima, 0, 50_000))
+    assert [j.kind for j in found] == ["clock"]
+    assert abs(found[0].clock_ns - sign * size * 5_000) < 600
+    assert abs(found[0].at_ns // minima.width_ns - (10 + at)) <= 1
+
+
+def test_slope_of_the_clock_survives_a_route_change() -> None:
+    t = np.arange(240)
+    skew = t * 250_000_000 * 50 // 10**9  # 50 ppb
+    route = np.where(t > 100, 500_000, 0)
+    minima = Minima(skew + route, -skew, 250_000_000)
+    found = jumps(minima, 5_000)
+    assert [j.kind for j in found] == ["path"]
+    ppt, _ = slope_ppt(minima, [j.at_ns for j in found])
+    assert abs(ppt - 50_000) < 1_000
+
+
+def test_few_windows_see_nothing(told: Judge) -> None:
+    result = told(seconds=1, rate_pps=1_000)
+    assert next(g for g in result["gates"] if g["id"] == "step")["state"] == "not-applicable"
+
+
+# --- gates on the samples: they void a PASS on either basis, never a FAIL -----------------------------------------
+
+
+def unsent(m: Any) -> Any:
+    """5 % never sent."""
+    s = m.samples
+    gone = np.arange(len(s)) % 20 == 0
+    columns = {n: np.where(gone, MISSING, getattr(s, n)) for n in ("t1", "t2", "t3", "t4")}
+    flags = np.where(gone, SKIPPED, s.flags)
+    return replace(m, samples=replace(s, **columns, flags=flags))
+
+
+def late(m: Any) -> Any:
+    s = m.samples
+    return replace(m, samples=replace(s, flags=np.where(np.arange(len(s)) % 10 == 0, s.flags | SENT_LATE, s.flags)))
+
+
+@pytest.mark.parametrize("alter", [unsent, late])
+def test_a_schedule_not_kept_voids_every_pass_but_no_fail(told: Judge, alter: Callable[[Any], Any]) -> None:
+    result = told(alter)
+    assert red(result) == {"schedule"}
+    assert verdicts(result, "clock") == verdicts(result, "clock-free") == {"INVALID"}
+    assert result["verdict"] == "INVALID"
+    slow = told(alter, forward=1_500_000)
+    assert slow["verdict"] == "FAIL"
+    forward = slow["requirements"][0]["directions"][0]
+    assert forward["verdict"] == "FAIL"
+    assert forward["statements"][0]["gates_red"] == ["schedule"]
+
+
+def without_stamp(name: str, every: int) -> Callable[[Any], Any]:
+    def alter(m: Any) -> Any:
+        column = getattr(m.samples, name).copy()
+        column[::every] = MISSING
+        return replace(m, samples=replace(m.samples, **{name: column}))
+
+    return alter
+
+
+def test_missing_stamps_void_what_needs_them(told: Judge) -> None:
+    result = told(without_stamp("t2", 50))
+    assert red(result) == {"unstamped"}
+    directions = {d["direction"]: d for d in result["requirements"][0]["directions"]}
+    assert directions["forward"]["statements"][0]["verdict"] == "INVALID"
+    assert directions["backward"]["statements"][0]["verdict"] == "PASS"
+    assert verdicts(result, "clock-free") == {"PASS"}  # T1 and T4 are there
+    everywhere = told(without_stamp("t4", 50))
+    assert verdicts(everywhere, "clock-free") == {"INVALID"}
+
+
+def test_a_few_missing_stamps_are_neither_lost_nor_delays(told: Judge) -> None:
+    result = told(without_stamp("t2", 10_000), seconds=10)
+    assert red(result) == set()
+    service = result["requirements"][1]["directions"][0]["statements"][0]
+    assert service["n"] == 40_000 - 4
+    assert result["streams"][0]["counts"]["unstamped"] == 4
+
+
+def test_host_stalls_void_only_when_they_carry_packets_over_the_limit(told: Judge) -> None:
+    rows = np.arange(0, ROWS, 1_600)
+    lateness = np.zeros(ROWS, np.int64)
+    lateness[rows] = 800_000
+    stalls = Stalls(rows, np.zeros(30, np.int64), np.full(30, 800_000))
+    result = told(extra_forward=lateness, stalls=stalls)
+    found = {(g["requirement"], g["direction"]): g["state"] for g in result["gates"] if g["id"] == "host-stalls"}
+    assert found["service-owd-p999", "forward"] == "red"
+    assert found["T1-optical-owd", "forward"] == "green"
+    assert found["service-owd-p999", "backward"] == "not-applicable"
+    forward = result["requirements"][1]["directions"][0]
+    assert {s["verdict"] for s in forward["statements"]} == {"INVALID"}
+    assert result["streams"][0]["host_stalls"] == {"late": 30, "share_ppm": 312, "worst_ns": 800_000}
+    harmless = told(stalls=Stalls(rows, np.zeros(30, np.int64), np.full(30, 60_000)))
+    assert red(harmless) == set()
+
+
+def test_a_restarted_reflector_cannot_say_where_packets_were_lost(told: Judge) -> None:
+    def alter(m: Any) -> Any:
+        s = m.samples
+        far = np.where(s.far_seq >= ROWS // 2, s.far_seq - ROWS // 2, s.far_seq)
+        return replace(m, samples=replace(s, far_seq=far))
+
+    result = told(alter, lost_forward=np.arange(0, ROWS, ROWS // 12))
+    assert "reflector-restart" in red(result)
+    counts = result["streams"][0]["counts"]
+    assert (counts["lost_forward"], counts["lost_unknown"]) == (0, 12)
+    assert verdicts(result, "clock") <= {"PASS", "INDETERMINATE"}
+
+
+def test_a_rehearsal_policy_passes_nothing_real(told: Judge) -> None:
+    result = told(simulated=())
+    assert red(result) == {"rehearsal-policy"}
+    assert result["verdict"] == "INVALID"
+    assert told(simulated=(), forward=1_500_000)["verdict"] == "FAIL"
+
+
+def test_a_calibration_of_other_planes_size_or_rate_is_not_applied(told: Judge) -> None:
+    def other(**changes: object) -> Callable[[Any], Any]:
+        return lambda m: replace(m, calibration=replace(m.calibration, **changes))
+
+    assert told()["calibrations"][0]["applied"]
+    for changes in ({"planes": "nic/nic/nic/nic"}, {"size": 1_500}, {"rate_pps": 1_900}, {"rate_pps": 8_100}):
+        result = told(other(**changes))
+        assert not result["calibrations"][0]["applied"]
+        assert red(result) == set()
+        assert any("kernel, uncalibrated" in c["name_en"] for b in result["budgets"] for c in b["components"])
+    assert told(other(rate_pps=8_000))["calibrations"][0]["applied"]
+    assert told(calibrated=False)["calibrations"] == []
+
+
+def test_stray_user_stamps_are_one_sided_and_many_take_the_plane(told: Judge) -> None:
+    def stray(every: int) -> Callable[[Any], Any]:
+        def alter(m: Any) -> Any:
+            s = m.samples
+            flags = s.flags.copy()
+            flags[::every] = (flags[::every] & ~(3 << 4)) | (USER << 4)  # T3
+            return replace(m, samples=replace(s, flags=flags))
+
+        return alter
+
+    few = told(stray(1_600))
+    assert few["streams"][0]["planes_judged"] == ["kernel"] * 4
+    assert few["streams"][0]["planes"]["t3"] == {"user": 30, "kernel": 47_970}
+    assert red(few) == set()
+    many = told(stray(20))
+    assert many["streams"][0]["planes_judged"] == ["kernel", "kernel", "user", "kernel"]
+    backward = [b for b in many["budgets"] if b["basis"] == "clock" and b["direction"] == "backward"]
+    assert any("T3 timestamp plane (user" in c["name_en"] for c in backward[0]["components"])
+    assert "uncertainty" in red(many)
+
+
+def test_stray_user_stamps_prove_no_excess(told: Judge) -> None:
+    def alter(m: Any) -> Any:
+        s = m.samples
+        flags, t3 = s.flags.copy(), s.t3.copy()
+        flags[::150] = (flags[::150] & ~(3 << 4)) | (USER << 4)
+        t3[::150] -= 5_000_000  # 0.67 % look far too long
+        return replace(m, samples=replace(s, flags=flags, t3=t3))
+
+    result = told(alter, calibrated=False)
+    backward = result["requirements"][1]["directions"][1]["statements"][0]
+    assert backward["verdict"] == "INDETERMINATE"
+    assert backward["estimate_ns"] > 5_000_000
+    assert backward["lower_ns"] is None or backward["lower_ns"] < 310_000
+
+
+def test_durations_as_text() -> None:
+    assert [text(n) for n in (0, 999, 1_000, -1_500, 2_000_000, 1_050_000_000, -37 * 10**9)] == [
+        "0 ns",
+        "999 ns",
+        "1 µs",
+        "-1.5 µs",
+        "2 ms",
+        "1.05 s",
+        "-37 s",
+    ]
+
+
+def test_every_gate_of_the_house_is_reported(told: Judge) -> None:
+    names = {g["id"] for g in told()["gates"]}
+    assert names == {
+        "clock-near", "clock-far", "evidence-coverage", "shared-clock", "sync-topology", "leap", "kernel-steps",
+        "time-scale", "floor", "negative-delay", "step", "skew", "schedule", "reflector-restart", "calibration",
+        "rehearsal-policy", "uncertainty", "unstamped", "host-stalls",
+    }  # fmt: skip
+    assert gates.CLOCK == ("clock",)
+    assert KERNEL == 2
