@@ -181,7 +181,8 @@ def test_a_resumed_run_keeps_attempts_and_measures_the_rest(kit: Any, tmp_path: 
         first.store(kit.a_measurement("m1"))
         first.store(kit.a_measurement("m2", interrupted="SIGHUP"))
         first.begin("m3", rows=100).append(kit.realistic(250))
-        (first.path / "data/result.json.partial").write_text("half")
+        for name in ("data/report.pdf.partial", "manifest-sha256.txt.partial"):
+            (first.path / name).write_text("half")
         (first.path / "data/measurements/m3/samples-00002.npz.partial").write_text("half")
     found = unfinished(tmp_path, plan_hash(kit.PLAN))
     assert found is not None
@@ -203,7 +204,7 @@ def test_a_resumed_run_keeps_attempts_and_measures_the_rest(kit: Any, tmp_path: 
     ]  # fmt: skip
     manifest = (first.path / bag.MANIFEST).read_text()
     assert all(f"data/attempts/{name}\n" in manifest for name in files)
-    assert not (first.path / "data/result.json.partial").exists()
+    assert [p for p in first.path.rglob("*.partial") if "attempts" not in p.parts] == []
     assert [m["id"] for m in json.loads((first.path / "data/result.json").read_bytes())["measurements"]] == [
         "m1", "m2", "m3",
     ]  # fmt: skip

@@ -137,6 +137,16 @@ def test_a_deleted_journal_line_is_found(sealed: Path, check: Verify) -> None:
     assert "7 octets of a torn line" in check(sealed)["journal"].detail
 
 
+def test_a_journal_whose_time_runs_backwards_is_found(kit: Any, tmp_path: Path, check: Verify) -> None:
+    # The folder's name, then the lines: committed, step, step, result.json, sealed.
+    readings = iter([(kit.NOON, monotonic) for monotonic in (0, 1, 2, 9, 8, 10, 11)])
+    with kit.started(tmp_path, lambda: next(readings)) as folder:
+        for _ in range(3):
+            folder.journal.append("step")
+        folder.seal(kit.counting_judge)
+    assert "line 3 is older than line 2" in check(folder.path)["journal"].detail
+
+
 def test_a_renamed_run_is_found(sealed: Path, check: Verify) -> None:
     other = sealed.rename(sealed.with_name("20260101T000000Z-c0ffee"))
     assert failed(check(other)) == {"journal"}
