@@ -265,6 +265,10 @@ class Answer:
     stateful: bool | None
     facts: int | None
     """Reflector Facts bits, None from a foreign reflector."""
+    clock_id: int | None
+    """The reflector's clock, None from a foreign one."""
+    estimates: tuple[int, ...]
+    """Its Error Estimates, 16 bits each, one a reply."""
     causes: dict[str, int]
     """Why packets that came were not used."""
 
@@ -278,6 +282,8 @@ def probe(link: Link, stream: Stream, near_sockets: Sequence[socket.socket], nea
     best: int | None = None
     far: list[int] = []
     facts: int | None = None
+    clock_id: int | None = None
+    estimates: list[int] = []
     causes: dict[str, int] = {}
     try:
         for seq in range(5):
@@ -302,8 +308,10 @@ def probe(link: Link, stream: Stream, near_sockets: Sequence[socket.socket], nea
             received += 1
             best = took if best is None else min(best, took)
             far.append(reply["seq"])
+            estimates.append(reply["error_estimate"])
+            clock_id = reply["clock_id"]
             facts = reply["facts"] if reply["facts"] is not None else facts
     finally:
         near_socket.setblocking(False)
     stateful = None if len(far) < 2 else bool(np.all(np.diff(far) == 1))
-    return Answer(sent, received, best, stateful, facts, causes)
+    return Answer(sent, received, best, stateful, facts, clock_id, tuple(estimates), causes)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+
+from pyroute2.netlink.exceptions import NetlinkError
 
 from fastpath import timestamping, wire
 from fastpath.timestamping import Capability
@@ -16,6 +19,7 @@ from harness.archive.folder import CALIBRATIONS, MEASUREMENTS, RunFolder, plan_h
 from harness.bench import POLICIES, Bench
 from harness.calibration import calibrate
 from harness.certificate import judge
+from harness.clock import ClockState
 from harness.errors import ArchiveError, BenchError
 from harness.evidence import in_band, leap
 from harness.evidence.gatherer import EvidenceGatherer, sources_of
@@ -25,6 +29,7 @@ from harness.measurement import Calibration, Health, Measurement
 from harness.policy import Requirement
 from harness.policy import parse as parse_policy
 from harness.report import junit, pdf, phrases, plots
+from harness.report.glyphs import ReportError
 from harness.stream import Stream
 
 CALIBRATION_S: Final = 5
@@ -93,6 +98,8 @@ class Run:
             )
         self.stop = engine.Stop()
         self.measuring = False
+        self.unprinted = ""
+        """Why there is no PDF; empty when there is one."""
         self.folder: RunFolder | None = None
         self.steps: list[tuple[str, str, plan.Step]] = []
         self.shortened: list[str] = []
@@ -106,8 +113,9 @@ class Run:
     def stream_of(self, step: plan.Step) -> Stream:
         """The stream that will run for a step: plan, bench, command line; its seed is drawn when it runs."""
         duration = self.options.duration_s
+        flows = min(len(link.flow_ports) for link in self.bench.links)
         stream, notes = plan.resolve(
-            step.stream,
+            replace(step.stream, flows=min(step.stream.flows, flows)),
             dict(self.bench.streams.get(step.stream.name, {})),
             duration_ns=None if duration is None else round(duration * 1e9),
             rate_pps=self.options.rate_pps,
@@ -146,6 +154,8 @@ class Run:
                 "bench": self.bench.name,
                 "operator": self.options.operator or self.bench.operator,
                 "lab": asdict(self.bench.lab),
+                "machine": {name: told for name, told in provenance.machine().items() if name != "boot_id"},
+                "plans": sorted({test.split("::")[0] for test, _, _ in steps}),
                 "links": [link.name for link in self.bench.links],
                 "incomplete": self._unplanned() + self.shortened,
                 "waived": list(self.options.waived),
@@ -156,12 +166,20 @@ class Run:
             return
         self.folder = RunFolder.create(
             self.options.results,
-            self.bench.simulated,
+            self.bench.simulated or self._virtual(),
             body,
             bench=self.bench.text,
             policy=self.policy_text,
             environment={"software": provenance.software(), "machine": provenance.machine()},
         )
+
+    def _virtual(self) -> bool:
+        """Whether a link of a real bench leaves through veth, lo or tap: then it is a simulation all the same."""
+        found = False
+        for link in self.bench.links:
+            with contextlib.suppress(OSError, NetlinkError):  # no route, no interface: preflight says which and why
+                found = found or bool(stage.facts(link))
+        return found
 
     def _unplanned(self) -> list[str]:
         """What the policy wants and this run's selection of tests leaves out."""
@@ -291,6 +309,7 @@ class Run:
             return self._error_estimate(gatherer, link)
 
         with self.stage.scene(link, stream, key, estimate, patch=patch) as scene, gatherer:
+            said = self._ask(link, stream, scene)
             self.measuring = True
             try:
                 outcome = engine.run(
@@ -305,6 +324,7 @@ class Run:
                 )
             finally:
                 self.measuring = False
+            said += self._ask(link, stream, scene)
             aftermath = scene.aftermath(stream)
         samples = writer.samples()
         far = tuple(
@@ -317,7 +337,7 @@ class Run:
             link=link,
             stream=stream,
             samples=samples,
-            evidence=(*gatherer.states, *far),
+            evidence=(*gatherer.states, *said, *far),
             health=Health(
                 counters=outcome.counters | aftermath.counters,
                 started_ns=outcome.started_ns,
@@ -330,6 +350,21 @@ class Run:
             simulated=scene.facts,
             near_planes=outcome.planes,
         )
+
+    def _ask(self, link: Link, stream: Stream, scene: stage.Scene) -> tuple[ClockState, ...]:
+        """What the far end says of its clock beside the stream, where the bench wants its word: before and after."""
+        if "in-band" not in link.far.clock.sources:
+            return ()
+        answer = engine.probe(link, stream, scene.sockets, scene.near, self.key(link))
+        reading = in_band.reading(
+            link.far.name,
+            time.time_ns(),
+            answer.estimates,
+            replies=answer.received,
+            synchronised=sum(bool(each & in_band.SYNCHRONISED_BIT) for each in answer.estimates),
+            clock_id=answer.clock_id,
+        )
+        return (reading,)
 
     def _error_estimate(self, gatherer: EvidenceGatherer, link: Link) -> int:
         """The near clock's Error Estimate from its newest evidence; unknown stays unknown."""
@@ -372,9 +407,12 @@ class Run:
             measurements = self.folder.measurements
             stamp = max((each.health.ended_ns for each in measurements), default=0) // 1_000_000_000
             written = (self.folder.path / "data" / "result.json").read_bytes()
-            self.folder.add_file(
-                "report.pdf", pdf.pdf(result, plots.plots(measurements, result), written, timestamp=stamp)
-            )
+            try:
+                made = pdf.pdf(result, plots.plots(measurements, result), written, timestamp=stamp)
+                self.folder.add_file("report.pdf", made)
+            except ReportError as why:  # a name no font can write must not cost the verdict
+                self.note_error(str(why))
+                self.unprinted = str(why)
             self.folder.add_file("junit.xml", junit.junit(result))
             if cut_off:
                 self.folder.close()
@@ -415,7 +453,7 @@ class Run:
         if self.folder is None:
             return []
         path = self.folder.path
-        lines = [f"report    {path / 'data' / 'report.pdf'}"] if (path / "data" / "report.pdf").exists() else []
+        lines = [f"report    {self.unprinted or path / 'data' / 'report.pdf'}"]
         if cut_off:
             return [*lines, f"cut off   {path} is not sealed: the same command with --resume goes on with it"]
         return [*lines, f"verify    millicert verify {path}"]
