@@ -30,6 +30,7 @@ from harness.policy import Requirement
 from harness.policy import parse as parse_policy
 from harness.report import junit, pdf, phrases, plots
 from harness.report.glyphs import ReportError
+from harness.stage import Scene
 from harness.stream import Stream
 
 CALIBRATION_S: Final = 5
@@ -351,7 +352,7 @@ class Run:
             near_planes=outcome.planes,
         )
 
-    def _ask(self, link: Link, stream: Stream, scene: stage.Scene) -> tuple[ClockState, ...]:
+    def _ask(self, link: Link, stream: Stream, scene: Scene) -> tuple[ClockState, ...]:
         """What the far end says of its clock beside the stream, where the bench wants its word: before and after."""
         if "in-band" not in link.far.clock.sources:
             return ()
@@ -361,7 +362,7 @@ class Run:
             time.time_ns(),
             answer.estimates,
             replies=answer.received,
-            synchronised=sum(bool(each & in_band.SYNCHRONISED_BIT) for each in answer.estimates),
+            synchronised=sum(bool(each & in_band.S_BIT) for each in answer.estimates),
             clock_id=answer.clock_id,
         )
         return (reading,)

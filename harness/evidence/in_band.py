@@ -18,6 +18,10 @@ UNKNOWN: Final = wire.encode_error_estimate(None, False, False) & 0x3FFF
 """Scale and Multiplier of an end that does not know its error: the largest there are."""
 
 
+S_BIT: Final = 0x8000
+"""Synchronised to UTC by an external source (RFC 4656 4.1.2)."""
+
+
 def bound_ns(estimates: Sequence[int]) -> int | None:
     """Largest error in ns among 16-bit Error Estimates, rounded up; None when one of them is unknown or corrupt."""
     found = [None if each & 0x3FFF == UNKNOWN else wire.decode_error_estimate(each) for each in estimates]
