@@ -793,8 +793,11 @@ cdef class Sender:
 
     def start(self):
         """Starts sending and collecting in two threads. Raises RuntimeError when called twice."""
+        cdef int flow
         if self._threads:
             raise RuntimeError("a Sender runs once")
+        for flow in range(self.flow_count):
+            self.read_stamps(flow)                      # of packets others sent: while no row exists they are nobody's
         self._threads = tuple(
             threading.Thread(target=self._run, args=(which,), name=name, daemon=True)
             for which, name in ((1, "millicert-collector"), (0, "millicert-sender"))

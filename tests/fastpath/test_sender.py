@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fastpath import clock, wire
+from fastpath import clock, timestamping, wire
 from fastpath.reflector import Reflector
 from fastpath.sender import Sender
 from harness import samples
@@ -403,6 +403,50 @@ def test_replies_after_t_max_are_late_and_then_replays() -> None:
     assert set(rows["copies"].tolist()) == {0}
     assert set(rows["t4"].tolist()) == {samples.MISSING}
     assert set(rows["arrival"].tolist()) == {-1}
+
+
+def test_a_late_reply_to_a_row_not_settled_yet_is_late_too() -> None:
+    """Row 1 is past t_max but waits in the ring behind row 0, whose Follow-Up stamp may still come."""
+    held: list[bytes] = []
+    numbers = {1: 0, 2: 0}
+
+    def answer(request: bytes, session: wire.Session, _number: int) -> list[bytes]:
+        (ssid,) = struct.unpack_from("!H", request, 14)
+        number = numbers[ssid]
+        numbers[ssid] += 1
+        follow = {"follow_up_seq": number - 1, "follow_up_t3": tai_now(), "follow_up_method": 2} if number == 1 else {}
+        reply = honest(request, session, number, facts=T3_KERNEL, **follow)
+        if ssid == 1 or seq_of(request) >= 2:
+            return [reply]
+        held.append(reply)
+        return [] if seq_of(request) == 0 else [held[0]]
+
+    with udp() as at, udp() as one, udp() as two:
+        one.connect(at.getsockname())
+        two.connect(at.getsockname())
+        sender = Sender(
+            [one.fileno(), two.fileno()], [wire.Session(200, tai_utc=TAI_UTC, ssid=ssid) for ssid in (1, 2)],
+            [0, 0, SECOND, SECOND], capacity=64, t_max_ns=600 * MS, pace="sleep", tai_utc=TAI_UTC,
+            error_estimate=UNKNOWN,
+        )  # fmt: skip
+        with Peer(at, wire.Session(200, tai_utc=TAI_UTC), answer).running():
+            rows = collect(sender)
+    counts = sender.counters()
+    assert (counts["received"], counts["late_replies"], counts["replay"]) == (2, 1, 0)
+    assert (rows["flags"] & samples.RECEIVED != 0).tolist() == [True, False, True, False]
+    assert rows["copies"].tolist() == [1, 0, 1, 0]
+    assert rows["t4"][1] == samples.MISSING
+
+
+@pytest.mark.skipif(not timestamping.caller_id_works(), reason="this kernel takes no caller-chosen stamp id")
+def test_stamps_of_packets_sent_before_are_not_taken_for_rows() -> None:
+    with udp() as at, reflecting(at), sending(at.getsockname(), 20, warm_up=0) as (sender, sockets):
+        for number in range(20):
+            sockets[0].sendmsg([bytes(200)], [(socket.SOL_SOCKET, 81, struct.pack("=I", number))])  # SCM_TS_OPT_ID
+        time.sleep(0.1)
+        rows = collect(sender)
+    assert rows["t1"][0] >= sender.started_ns + TAI_UTC * SECOND
+    assert np.all(rows["t1"] <= rows["t2"])
 
 
 @pytest.mark.parametrize("tlvs", [wire.TLVS, ()], ids=["nonce", "sequence"])
