@@ -136,14 +136,18 @@ def test_two_hosts_certify_and_stay_simulated_because_of_veth(metro: Metro, tmp_
     pair = Pair(metro, tmp_path, key)
     far = pair.reflect(*pair.key)
     try:
-        done = pair.certify()
+        for _ in range(3):
+            late = metro.fibre("wire").health()["late_over_200us"]
+            done = pair.certify()
+            if done.returncode == 0 or metro.fibre("wire").health()["late_over_200us"] - late < 10:
+                break  # else the host stalled, and a real bench has no log of its fibre to say so
     finally:
         far.send_signal(signal.SIGINT)
         said, _ = far.communicate(timeout=30)
     assert done.returncode == 0, done.stdout[-4000:] + said
     assert far.returncode == 0, said
     # facts made it a simulation, not a declaration: the folder is apart and the result says so
-    folder = next((tmp_path / "results").glob("**/data/result.json")).parent.parent
+    folder = max((tmp_path / "results" / "simulated").glob("2*"))
     result = json.loads((folder / "data" / "result.json").read_text(encoding="utf-8"))
     assert any("veth" in fact for fact in result["simulated"])
     assert "SIMULATED" in done.stdout
