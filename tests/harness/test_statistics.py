@@ -1,11 +1,12 @@
 from fractions import Fraction
+from importlib import import_module
 from math import comb
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, binom
 
 from harness.statistics import (
     LOST,
@@ -26,6 +27,9 @@ from harness.statistics import (
     upper_rank,
 )
 
+scipy_stats: Any = import_module("scipy.stats")  # ships no types
+beta = scipy_stats.beta
+binom = scipy_stats.binom
 P999 = Fraction(999, 1000)
 A25 = Fraction(25, 1000)
 HALF = Fraction(1, 2)

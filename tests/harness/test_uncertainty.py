@@ -1,12 +1,13 @@
 from dataclasses import replace
+from importlib import import_module
 from math import inf, sqrt
 from types import ModuleType
+from typing import Any
 
 import GTC
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm, t
 
 from harness.clock import Clock, ClockState
 from harness.link import Direction, Endpoint, Link, Site
@@ -26,6 +27,10 @@ from harness.uncertainty import (
     root_up,
 )
 
+gtc: Any = GTC
+scipy_stats: Any = import_module("scipy.stats")  # ships no types
+norm = scipy_stats.norm
+t = scipy_stats.t
 A = ClockClaim("a", ("simulated",), 100, 50, 1_000_000_000, "")
 
 
@@ -54,7 +59,7 @@ def test_roots_round_up(value: int) -> None:
     assert root == 0 or (root - 1) ** 2 < value
 
 
-WORKED = {
+WORKED: dict[str, tuple[list[int], list[tuple[int, int | None]], int, int, int]] = {
     "a": ([100, 100, 4, 4, 100, 100, 50], [(5, None), (5, None), (20, 300), (20, 300)], 123, 245, 558),
     "b": ([1100, 1100, 250, 250, 100, 100], [(50, None), (50, None)], 927, 1854, 3100),
     "c1": ([500_000, 500_000, 30_000, 30_000], [(50_000, None), (50_000, None)], 415_000, 830_000, 1_260_000),
@@ -70,8 +75,8 @@ def test_worked_budgets_against_the_reference_and_gtc(case: str) -> None:
     assert budget.u_c_ps / 1000 == pytest.approx(u_c, rel=0.006)
     assert budget.expanded_ps / 1000 == pytest.approx(expanded, rel=0.006)
     assert budget.worst_case_ps / 1000 == pytest.approx(worst, rel=0.003)
-    inputs = [GTC.ureal(0, GTC.type_b.uniform(a)) for a in halves]
-    inputs += [GTC.ureal(0, u, df=inf if nu is None else nu) for u, nu in spreads]
+    inputs = [gtc.ureal(0, gtc.type_b.uniform(a)) for a in halves]
+    inputs += [gtc.ureal(0, u, df=inf if nu is None else nu) for u, nu in spreads]
     total = sum(inputs)
     assert 0 <= budget.u_c_ps / 1000 - total.u < 0.01
     if total.df == inf:
@@ -86,8 +91,8 @@ def test_worked_budgets_against_the_reference_and_gtc(case: str) -> None:
 )
 def test_combination_against_gtc(halves: list[int], spreads: list[tuple[int, int]]) -> None:
     budget = Budget((*(rectangle(a) for a in halves), *(normal(u, nu) for u, nu in spreads)))
-    total = sum(GTC.ureal(0, GTC.type_b.uniform(a)) for a in halves)
-    total += sum(GTC.ureal(0, u, df=nu) for u, nu in spreads)
+    total = sum(gtc.ureal(0, gtc.type_b.uniform(a)) for a in halves)
+    total += sum(gtc.ureal(0, u, df=nu) for u, nu in spreads)
     assert total.u <= budget.u_c_ps / 1000 <= total.u + 0.01
     assert budget.nu_eff is not None
     assert budget.nu_eff <= total.df * (1 + 1e-3)

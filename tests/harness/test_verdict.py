@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -65,7 +66,7 @@ def test_the_pair_rule() -> None:
 @pytest.mark.parametrize("rule", ["owd-g1/1", "owd-g0/1"])
 def test_a_red_gate_voids_all_but_the_fibre_record(rule: str) -> None:
     for estimate, red in product((claim(), claim(lower_ns=2 * L)), ("gates_red", "coverage_red")):
-        asked = Claim(L, estimate.estimate_ns, estimate.upper_ns, estimate.lower_ns, 1_000_000, 2000, **{red: ("x",)})
+        asked = replace(estimate, **{red: ("x",)})  # type: ignore[arg-type]
         expected = FAIL if rule == "owd-g1/1" and red == "coverage_red" and estimate.lower_ns > L else INVALID
         assert decide(rule, asked).verdict is expected
     floor = claim(route_floor_ps=2 * L * 1000, gates_red=("x",), coverage_red=("y",))
