@@ -62,10 +62,11 @@ C_LOOP = r"""
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-/* argv: tx fd or -1, rx fd or -1, packets, size. Sends as fast as it can, reads both stamps of every packet. */
+/* argv: tx fd or -1, rx fd or -1, packets, size, packets a second (0: as fast as it can).
+   Reads both stamps of every packet; paced, it prints RX minus TX of each instead of a summary. */
 enum { B = 64 };
 static int tx, rx, size; static long n, sent_stamps, got, got_stamps; static volatile int over;
-static double tx_cpu, stamp_cpu;
+static double tx_cpu, stamp_cpu, rate; static long long *times[2];
 static double read_clock(clockid_t id) { struct timespec t; clock_gettime(id, &t); return t.tv_sec * 1e9 + t.tv_nsec; }
 static double cpu(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
 static double now(void) { return read_clock(CLOCK_MONOTONIC) / 1e9; }
@@ -81,9 +82,19 @@ static void drain(int fd, int flags, long *count, long *stamped) {
         }
         int k = recvmmsg(fd, m, B, flags | MSG_DONTWAIT, NULL);
         if (k <= 0) return;
-        for (int i = 0; i < k; i++)
-            for (struct cmsghdr *c = CMSG_FIRSTHDR(&m[i].msg_hdr); c; c = CMSG_NXTHDR(&m[i].msg_hdr, c))
-                if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_TIMESTAMPING) ++*stamped;
+        for (int i = 0; i < k; i++) {
+            unsigned id = 0; long long at = 0;
+            memcpy(&id, data[i], 4);
+            for (struct cmsghdr *c = CMSG_FIRSTHDR(&m[i].msg_hdr); c; c = CMSG_NXTHDR(&m[i].msg_hdr, c)) {
+                if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_TIMESTAMPING) {
+                    struct timespec t;
+                    memcpy(&t, CMSG_DATA(c), sizeof t);
+                    at = t.tv_sec * 1000000000LL + t.tv_nsec;
+                    ++*stamped;
+                } else if (flags) memcpy(&id, CMSG_DATA(c) + 12, 4);   /* ee_data of sock_extended_err */
+            }
+            if (times[!!flags] && id < n) times[!!flags][id] = at;
+        }
         *count += k;
         if (k < B) return;
     }
@@ -107,6 +118,8 @@ static void enable(int fd, int flags) {
 int main(int argc, char **argv) {
     pthread_t a, b; char c;
     tx = atoi(argv[1]); rx = atoi(argv[2]); n = atol(argv[3]); size = atoi(argv[4]);
+    rate = argc > 5 ? atof(argv[5]) : 0;
+    if (rate) { times[0] = calloc(n, 8); times[1] = calloc(n, 8); }
     if (rx >= 0) {
         enable(rx, SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE);
         pthread_create(&a, NULL, reader, NULL);
@@ -125,7 +138,10 @@ int main(int argc, char **argv) {
         }
         begun = now();
         for (long done = 0; done < n; ) {
-            int k = sendmmsg(tx, m, n - done < 32 ? n - done : 32, 0);
+            int want = rate ? 1 : n - done < 32 ? n - done : 32, k;
+            for (int i = 0; i < want; i++) { unsigned id = done + i; memcpy(data[i], &id, 4); }
+            while (rate && now() < begun + done / rate) ;
+            k = sendmmsg(tx, m, want, 0);
             if (k > 0) done += k;
         }
         ended = now();
@@ -137,7 +153,8 @@ int main(int argc, char **argv) {
         over = 1;
     }
     if (rx >= 0) pthread_join(a, NULL);
-    printf("%f %ld %ld %ld %.0f %.0f\n", ended - begun, sent_stamps, got, got_stamps, tx_cpu, stamp_cpu);
+    for (long i = 0; rate && i < n; i++) if (times[0][i] && times[1][i]) printf("%lld\n", times[0][i] - times[1][i]);
+    if (!rate) printf("%f %ld %ld %ld %.0f %.0f\n", ended - begun, sent_stamps, got, got_stamps, tx_cpu, stamp_cpu);
     return argc < 5;
 }
 """
@@ -285,6 +302,17 @@ def floor(pair: Pair, rate: int, seconds: float) -> None:
     row(f"{label} forward, censored", there[calm])
     row(f"{label} backward, raw", back[kernel])
     row(f"{label} backward, censored", back[calm])
+
+
+def bare(pair: Pair, program: str, rate: int, seconds: float) -> None:
+    """What the kernel itself gives on this machine: the smallest C program that takes both stamps."""
+    n = int(rate * seconds)
+    with pair.udp(1, SINK) as rx, pair.udp(0, 0, SINK) as tx:
+        out = subprocess.run(
+            [program, str(tx.fileno()), str(rx.fileno()), str(n), str(SIZE), str(rate)],
+            pass_fds=[tx.fileno(), rx.fileno()], capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+    row(f"bare C, {rate / 1000:g} kpps, one way", np.array(out.split()[1:], np.int64))
 
 
 def highest(pair: Pair, seconds: float) -> None:
@@ -444,7 +472,10 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         pair = Pair(stack)
+        program = compiled(folder)
         if "floor" in wanted:
+            for rate in options.rates if program else ():
+                bare(pair, program or "", rate, options.seconds)
             with reflector(pair, cpus - 1, options.linger_us * 1000):
                 for rate in options.rates:
                     floor(pair, rate, options.seconds)
@@ -459,7 +490,6 @@ def main() -> None:
             with reflector(pair, cpus - 1, options.linger_us * 1000):
                 highest(pair, 2)
         if "one-way" in wanted:
-            program = compiled(folder)
             if program is None:
                 print("no C compiler: the C loop is not compared")
             else:

@@ -335,7 +335,6 @@ cdef class Sender:
                 if patience < 50 and not load(&self.stopping):
                     millicert_sleep_until(monotonic_ns() + 20000)
                     continue
-            self.out.errors += 1
             self.out.last_errno = c_errno
             break
         return done
@@ -391,6 +390,7 @@ cdef class Sender:
                         self.out.late += 1
                     row.sent_flags |= SENT
                 else:
+                    self.out.errors += 1
                     row.sent_flags = 0
                 store(&row.sent_ns, after)
 
@@ -973,7 +973,7 @@ cdef class Sender:
 
         They come in schedule order without gaps and their memory is free again. A row is settled when t_max has
         passed since it was sent and its Follow-Up stamp has come or can come no more. A TX stamp that never
-        came leaves T1 as the user stamp, marked so. ``send_durations`` adds the column "send_ns", how long the
+        came leaves T1 as the user stamp, marked so. A row neither SENT nor SKIPPED was refused by the socket. ``send_durations`` adds the column "send_ns", how long the
         system call took (shared by the packets of a batch): what stall censoring needs.
         """
         cdef int64_t first, last, i

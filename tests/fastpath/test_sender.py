@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -269,6 +270,24 @@ def test_a_stateless_reflector_has_no_sequence_nor_exact_t3() -> None:
     assert set(rows["far_seq"].tolist()) == {-1}
     assert sources(rows, 3) == {samples.USER}
     assert sources(rows, 2) == {samples.KERNEL}
+
+
+def test_a_stateful_reflector_that_lost_nothing_is_not_taken_for_stateless() -> None:
+    with udp() as at, reflecting(at), sending(at.getsockname(), 50, warm_up=0) as (sender, _):
+        rows = collect(sender)
+    assert np.array_equal(rows["far_seq"], np.arange(50))  # equal to the sender's own: told by Follow-Up Telemetry
+
+
+@pytest.mark.skipif(not timestamping.caller_id_works(), reason="this kernel takes no caller-chosen stamp id")
+def test_packets_the_socket_refuses_are_rows_that_were_not_sent() -> None:
+    with udp() as at, sending(at.getsockname(), 30, warm_up=0, t_max_ns=200 * MS) as (sender, sockets):
+        sockets[0].setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, 0)  # an id is asked for and refused: EINVAL
+        rows = collect(sender)
+    counts = sender.counters()
+    assert (counts["scheduled"], counts["sent"], counts["send_errors"], counts["lost"]) == (30, 0, 30, 0)
+    assert counts["last_errno"] == errno.EINVAL
+    assert set(rows["flags"].tolist()) == {samples.NONE}
+    assert set(rows["t1"].tolist()) == {samples.MISSING}
 
 
 def twamp_light(request: bytes, *, t2: int, length: int = 44) -> bytes:
