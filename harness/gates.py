@@ -539,7 +539,9 @@ def calibration_applies(found: Calibration | None, stream: Stream, planes: Seque
     if found is None:
         return False, Gate("calibration", "not-applicable", (), "none: planes enter in full", limit, *remedy)
     wrong = []
-    if found.planes != "/".join(planes):
+    # "kernel+user": the most frequent source first; the median took its bias from that one
+    taken = [next((n for n in stamp.split("+") if n != "none"), "none") for stamp in found.planes.split("/")]
+    if taken != list(planes):
         wrong.append(f"planes {found.planes}, here {'/'.join(planes)}")
     if found.size != stream.size:
         wrong.append(f"size {found.size}, here {stream.size}")

@@ -288,6 +288,8 @@ def test_a_calibration_of_other_planes_size_or_rate_is_not_applied(told: Judge) 
         assert red(result) == set()
         assert any("kernel, uncalibrated" in c["name_en"] for b in result["budgets"] for c in b["components"])
     assert told(other(rate_pps=8_000))["calibrations"][0]["applied"]
+    assert told(other(planes="kernel/kernel/kernel+user/none+kernel"))["calibrations"][0]["applied"]
+    assert not told(other(planes="kernel/kernel/user+kernel/kernel"))["calibrations"][0]["applied"]
     assert told(calibrated=False)["calibrations"] == []
 
 
