@@ -973,8 +973,9 @@ cdef class Sender:
 
         They come in schedule order without gaps and their memory is free again. A row is settled when t_max has
         passed since it was sent and its Follow-Up stamp has come or can come no more. A TX stamp that never
-        came leaves T1 as the user stamp, marked so. A row neither SENT nor SKIPPED was refused by the socket. ``send_durations`` adds the column "send_ns", how long the
-        system call took (shared by the packets of a batch): what stall censoring needs.
+        came leaves T1 as the user stamp, marked so. A row neither SENT nor SKIPPED was refused by the socket.
+        ``send_durations`` adds the column "send_ns", how long the system call took (shared by the packets of a
+        batch): what stall censoring needs.
         """
         cdef int64_t first, last, i
         cdef int64_t[::1] flow, seq, scheduled, t1, t2, t3, t4, far_seq, arrival, copies, ttl, estimate, flags, duration
