@@ -33,7 +33,7 @@ from harness.report.glyphs import ReportError
 from harness.stage import Scene
 from harness.stream import Stream
 
-CALIBRATION_S: Final = 5
+CALIBRATION_S: Final = 2
 """Length of a simulated back-to-back calibration at field rate and size."""
 
 

@@ -210,7 +210,8 @@ def test_a_run_cut_off_goes_on_with_resume(desk: Desk, number: signal.Signals) -
     again = desk.run("--policy", str(desk.policy), "--bench", bench, "--resume")
     assert again.returncode in {0, 14}, again.stdout[-3000:]
     assert desk.folders() == [folder]
-    begun = [entry.data["measurement"] for entry in read(folder / "data" / "journal.jsonl").entries if entry.kind == STARTED]
+    entries = read(folder / "data" / "journal.jsonl").entries
+    begun = [entry.data["measurement"] for entry in entries if entry.kind == STARTED]
     assert begun.count("measurements/ab-optical") == 1  # finished before, carried
     assert begun.count("measurements/ab-service") == 2  # begun again
     assert (folder / "data" / "attempts").is_dir()
@@ -222,6 +223,54 @@ def test_resume_without_an_interrupted_run_says_so(desk: Desk) -> None:
     done = desk.run("--policy", str(desk.policy), "--bench", desk.bench(), "--resume")
     assert done.returncode == 4
     assert "none" in done.stdout + done.stderr
+
+
+def test_a_full_disk_is_said_and_leaves_what_was_journaled(desk: Desk) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("wants root: a small file system of its own is mounted")
+    desk.results.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "millicert-test", str(desk.results)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("wants to mount a small tmpfs, and may not")
+    try:
+        done = desk.run(
+            "--policy", str(desk.policy), "--bench", desk.bench(seconds=8), "--waive", "disk", "-k", "service"
+        )
+        assert done.returncode == 14, done.stdout[-3000:]
+        assert "No space left" in done.stdout
+        assert "PASS" not in done.stdout.split("certification")[-1]
+        reading = read(desk.folders()[0] / "data" / "journal.jsonl")
+        assert reading.entries[0].kind == "archive.committed"
+    finally:
+        subprocess.run(["umount", str(desk.results)], check=True)
+
+
+def test_an_unprivileged_user_rehearses_too(desk: Desk) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("wants root, to become somebody else")
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    if subprocess.run([*nobody, sys.executable, "-c", "import harness.run"], cwd=ROOT, check=False).returncode:
+        pytest.skip("another user cannot read this checkout")
+    desk.bench()
+    for folder in (desk.folder, *desk.folder.parents):
+        if folder == Path("/tmp"):  # noqa: S108 - where pytest's folders are
+            break
+        folder.chmod(0o755)
+    desk.results.mkdir(mode=0o777)
+    desk.results.chmod(0o777)
+    for _ in range(3):
+        done = subprocess.run(
+            [*nobody, *desk.command("--policy", str(desk.policy), "--bench", str(desk.folder / "bench.toml"))],
+            cwd=ROOT,
+            env={**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(desk.results)},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        if done.returncode != 14 or "host-stalls" not in done.stdout:
+            break
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 def test_plain_tests_are_left_alone(tmp_path: Path) -> None:

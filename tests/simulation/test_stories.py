@@ -89,8 +89,8 @@ forward = { km = 230 }
 
 def test_a_clock_step_in_mid_run_voids_the_clock_and_leaves_the_round_trip(tmp_path: Path) -> None:
     claims = "claimed_bound_ns = 100\nclaimed_synchronised = true\nclaimed_skew_ppb = 10"
-    # the step's instant counts from the metro's opening, calibration (5 s) and start-up come first
-    told = tell(tmp_path, bench_text(far=f"step_ns = 150000\nstep_at_s = 8.5\n{claims}"))
+    # the step's instant counts from the metro's opening, calibration (2 s) and start-up come first
+    told = tell(tmp_path, bench_text(far=f"step_ns = 150000\nstep_at_s = 5.5\n{claims}"))
     assert "step" in told.red
     for direction in ("forward", "backward"):
         assert told.statement(direction, "clock")["verdict"] == "INVALID"
@@ -144,6 +144,22 @@ def test_a_reflector_that_dies_is_not_a_pass(tmp_path: Path) -> None:
     samples = told.measurements[0].samples
     assert int(samples.answered.sum()) < len(samples)
     assert len(samples) == told.measurements[0].stream.packets  # nothing is dropped
+
+
+def _lie(run: Run, ns: int) -> None:
+    """Make every reflector of the run overstate its turnaround without a word."""
+    metro = run.stage.metro  # type: ignore[attr-defined]
+    metro.start_reflector = partial(metro.start_reflector, lie_ns=ns, lie_quietly=True)
+
+
+def test_a_reflector_that_overstates_its_turnaround_makes_no_pass(tmp_path: Path) -> None:
+    silent = "claimed_synchronised = false"
+    link = 'far_turnaround_qualified = "QUAL-1"\nturnaround_cap_us = 50'
+    text = bench_text(forward="{ km = 110 }", backward="{ km = 110 }", link=link, near=silent, far=silent)
+    told = tell(tmp_path, text, before=partial(_lie, ns=700_000))
+    # 1077 us there and back: believing 700 us of turnaround would make it 377
+    assert told.row("forward")["bracket"]["tier"].startswith("0t")
+    assert told.result["verdict"] == "INDETERMINATE"
 
 
 def test_loopback_says_what_is_less_true_and_still_decides(tmp_path: Path) -> None:
