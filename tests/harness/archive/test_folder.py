@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.archive import bag
-from harness.archive.folder import CALIBRATIONS, RunFolder, certify, plan_hash, policy_id, unfinished
+from harness.archive.folder import CALIBRATIONS, RunFolder, plan_hash, policy_id, unfinished
 from harness.archive.ledger import COMMITTED, FINISHED, STARTED
 from harness.archive.measurements import load_calibration, load_measurement
 from harness.archive.verify import sound, verify
@@ -281,9 +281,3 @@ def test_a_policy_without_an_id_is_refused() -> None:
     for text in ("", "id = 5", "id = ", 'id = "a/b"'):
         with pytest.raises(ArchiveError):
             policy_id(text)
-
-
-def test_the_harness_judges_by_default() -> None:
-    certificate = pytest.importorskip("harness.certificate", reason="the judge is not there yet")
-    assert certificate.judge
-    assert certify.__doc__

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness import policies
 from harness.archive import bag
 from harness.archive.canonical import canonical
 from harness.archive.folder import CALIBRATIONS, RunFolder
@@ -274,3 +275,15 @@ def test_an_altered_or_unsealed_run_is_not_judged_again(kit: Any, sealed: Path) 
     with pytest.raises(ArchiveError, match="never sealed"):
         again(kit, sealed)
     assert len(list(sealed.parent.iterdir())) == 2
+
+
+def test_the_harnesss_own_judge_gives_the_same_octets_years_later(kit: Any, tmp_path: Path) -> None:
+    text = (Path(policies.__file__).parent / "metro-2027.toml").read_text()
+    with RunFolder.create(tmp_path, True, kit.PLAN, policy=text) as folder:
+        folder.store(kit.a_measurement("cal1", 500, calibrated=False), CALIBRATIONS, kit.a_calibration())
+        folder.store(kit.a_measurement("m1", 2_000))
+        folder.seal()
+    checks = verify(folder.path, here=dict)
+    assert {c.state for c in checks[:-1]} == {"ok"}
+    path, _ = judge_again(folder.path, text, reason="to see", here=dict)
+    assert sound(verify(path, here=dict))
