@@ -14,6 +14,8 @@ from libc.string cimport memset
 cimport cython
 from posix.time cimport clock_gettime, timespec
 
+from fastpath import timestamping as _timestamping
+
 cdef extern from "<time.h>" nogil:
     enum:
         CLOCK_MONOTONIC_RAW
@@ -229,8 +231,7 @@ def phc_index(interface):
 
     Raises OSError when there is no such interface.
     """
-    from fastpath import timestamping
-    return timestamping.interface_facts(interface).phc
+    return _timestamping.interface_facts(interface).phc
 
 
 # <linux/ptp_clock.h>: _IOC(direction, '=', number, size) of the "2" ioctls, which refuse unknown reserved bits.

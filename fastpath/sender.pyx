@@ -5,6 +5,7 @@
 import os
 import socket
 import threading
+import time
 
 import numpy as np
 
@@ -196,6 +197,8 @@ cdef class Sender:
             raise ValueError(f"warm_up {warm_up} is not in 0..{WARM_UPS}")
         if not 0 <= error_estimate <= 0xFFFF:
             raise ValueError(f"error_estimate {error_estimate} is not a 16-bit number")
+        if cpus is not None and (len(cpus) != 2 or not set(cpus) <= os.sched_getaffinity(0)):
+            raise ValueError(f"cpus {cpus} are not two of {sorted(os.sched_getaffinity(0))}")
         self._offsets = np.ascontiguousarray(offsets, dtype=np.int64)
         if self._offsets.ndim != 1 or (self._offsets.size and (self._offsets[0] < 0 or np.any(np.diff(self._offsets)
                                                                                               < 0))):
@@ -816,7 +819,6 @@ cdef class Sender:
 
     def join(self, timeout=None):
         """Waits until `done`, at most ``timeout`` s; returns `done`."""
-        import time
         limit = None if timeout is None else time.monotonic() + timeout
         for thread in self._threads:
             thread.join(None if limit is None else max(0.0, limit - time.monotonic()))

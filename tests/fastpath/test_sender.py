@@ -710,6 +710,7 @@ def test_the_error_estimate_follows_the_clock_while_running() -> None:
         ({"t_max_ns": 0}, "positive"),
         ({"warm_up": 9}, r"0\.\.8"),
         ({"error_estimate": -1}, "16-bit"),
+        ({"cpus": (0, 4096)}, "4096"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(change: dict[str, object], said: str) -> None:
