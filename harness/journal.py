@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from harness.archive.canonical import JSON, canonical, integer, parse_object, plain, sha256
-from harness.archive.disk import read_file, refusal, sync_directory, write_all, write_file
+from harness.canonical import JSON, canonical, integer, parse_object, plain, sha256
+from harness.disk import read_file, refusal, sync_directory, write_all, write_file
 from harness.errors import ArchiveError
 
 FIRST: Final = "0" * 64
@@ -168,7 +168,7 @@ class Journal:
     def append(self, kind: str, **data: object) -> Entry:
         """Write one line and return when it is on disk.
 
-        ``data`` may hold what `harness.archive.canonical.plain` takes. Raises ArchiveError when the disk refuses:
+        ``data`` may hold what `harness.canonical.plain` takes. Raises ArchiveError when the disk refuses:
         then the journal ends with the line before, and the same call may be tried again.
         """
         fields = plain(data)

@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from harness.archive.canonical import sha256
-from harness.archive.disk import read_file, refusal, write_file
+from harness.canonical import sha256
+from harness.disk import read_file, refusal, write_file
 from harness.errors import ArchiveError
 
 MANIFEST: Final = "manifest-sha256.txt"

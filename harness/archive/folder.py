@@ -16,8 +16,6 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from harness.archive import bag
-from harness.archive.canonical import JSON, canonical, parse_object, plain, sha256
-from harness.archive.disk import PARTIAL, make_directory, read_file, refusal, write_file
 from harness.archive.ledger import (
     ADOPTED,
     COMMITTED,
@@ -32,6 +30,8 @@ from harness.archive.ledger import (
 )
 from harness.archive.measurements import CALIBRATION, calibration_file, files, load_calibration, load_measurement
 from harness.archive.segments import ROWS, SegmentWriter
+from harness.canonical import JSON, canonical, parse_object, plain, sha256
+from harness.disk import PARTIAL, make_directory, read_file, refusal, write_file
 from harness.errors import ArchiveError
 from harness.journal import Instants, Journal, host_instants, read
 from harness.measurement import Calibration, Measurement

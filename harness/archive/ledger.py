@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from harness.archive.canonical import JSON, integer
 from harness.archive.segments import SEGMENT
+from harness.canonical import JSON, integer
 from harness.errors import ArchiveError
 from harness.journal import TORN, Entry
 

@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from harness.archive.canonical import JSON, canonical, noun, parse_object, plain
-from harness.archive.disk import read_file
 from harness.archive.segments import load_samples, unzipped, zipped
+from harness.canonical import JSON, canonical, noun, parse_object, plain
 from harness.clock import ClockState
+from harness.disk import read_file
 from harness.errors import ArchiveError
 from harness.measurement import Calibration, Measurement
 from harness.samples import Stalls

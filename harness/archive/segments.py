@@ -36,8 +36,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.archive.canonical import integer, sha256
-from harness.archive.disk import read_file, write_file
+from harness.canonical import integer, sha256
+from harness.disk import read_file, write_file
 from harness.errors import ArchiveError
 from harness.journal import Journal
 from harness.samples import COLUMNS, MISSING, Column, Samples

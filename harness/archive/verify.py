@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from harness.archive import bag
-from harness.archive.canonical import JSON, canonical, difference, parse_object, plain, sha256
-from harness.archive.disk import make_directory, read_file, write_file
 from harness.archive.folder import (
     CALIBRATIONS,
     ENVIRONMENT,
@@ -29,6 +27,8 @@ from harness.archive.folder import (
 from harness.archive.ledger import COMMITTED, RESUMED, Ledger, ledger
 from harness.archive.measurements import CALIBRATION, MEASUREMENT, load_calibration, load_measurement
 from harness.calibration import calibrate
+from harness.canonical import JSON, canonical, difference, parse_object, plain, sha256
+from harness.disk import make_directory, read_file, write_file
 from harness.errors import ArchiveError, HarnessError
 from harness.journal import TORN, Reading, read
 from harness.provenance import software

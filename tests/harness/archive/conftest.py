@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.archive.canonical import JSON
 from harness.archive.folder import CALIBRATIONS, RunFolder
 from harness.calibration import calibrate
+from harness.canonical import JSON
 from harness.clock import Clock, ClockState
 from harness.journal import Instants
 from harness.link import Endpoint, Link, Route, Site

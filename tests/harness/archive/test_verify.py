@@ -14,10 +14,10 @@ import pytest
 
 from harness import policies
 from harness.archive import bag
-from harness.archive.canonical import canonical
 from harness.archive.folder import CALIBRATIONS, RunFolder
 from harness.archive.segments import decode, encode
 from harness.archive.verify import Check, judge_again, sound, verify
+from harness.canonical import canonical
 from harness.errors import ArchiveError
 from harness.samples import COLUMNS
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.archive.canonical import JSON, canonical, difference, integer, noun, parse, plain
+from harness.canonical import JSON, canonical, difference, integer, noun, parse, plain
 from harness.clock import ClockState
 from harness.errors import ArchiveError
 from harness.link import Link
