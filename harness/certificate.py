@@ -630,11 +630,12 @@ def _gates(study: _Study, calibration_gate: gate.Gate, minima: gate.Minima) -> N
         found.append(gate.floor(direction, low, below, m.link, u))
         found.append(gate.negative(direction, low, below if low is not None and low < 0 else 0, u_c))
     bounds = 0 if shared else (near.bound_ns or 0) + (far.bound_ns or 0)
-    threshold = gate.step_threshold(minima, bounds, policy.gates.step_cap_ns)
+    expanded_ns = max(-(-b.expanded_ps // 1000) for b in study.budgets.values())
+    threshold = gate.step_threshold(minima, max(bounds, expanded_ns), policy.gates.step_cap_ns)
     jumps = gate.jumps(minima, threshold)
     study.paths = [j for j in jumps if j.kind == "path"]
     found.append(gate.step(jumps, threshold, int(minima.forward.shape[0])))
-    found.append(gate.skew(minima, jumps, near, far, shared))
+    found.append(gate.skew(minima, jumps, near, far, shared=shared, expanded_ns=expanded_ns))
     counts = study.counts
     found.append(gate.schedule(counts["scheduled"], counts["sent"], counts["late"], policy))
     found.append(gate.reflector_restart(counts["restarts"] + m.health.counters.get("reflector_restarts", 0)))

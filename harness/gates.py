@@ -317,9 +317,13 @@ def noise(minima: Minima) -> int:
     return int(changes[changes.shape[0] // 2]) // 2 if changes.shape[0] else 0
 
 
-def step_threshold(minima: Minima, bounds_ns: int, cap_ns: int) -> int:
-    """Smallest step that is called one, ns: 1 µs, the clocks' own bounds or 8 times the noise, at most ``cap_ns``."""
-    return min(cap_ns, max(1_000, bounds_ns, 8 * noise(minima)))
+def step_threshold(minima: Minima, tolerance_ns: int, cap_ns: int) -> int:
+    """Smallest step that is called one, ns: 1 µs, ``tolerance_ns`` or 8 times the noise, at most ``cap_ns``.
+
+    The tolerance is what the clocks' own bounds allow, or the expanded uncertainty where that is larger: what lies
+    inside it changes no statement.
+    """
+    return min(cap_ns, max(1_000, tolerance_ns, 8 * noise(minima)))
 
 
 def jumps(minima: Minima, threshold_ns: int) -> list[Jump]:
@@ -406,13 +410,18 @@ def slope_ppt(minima: Minima, breaks_ns: Sequence[int]) -> tuple[int, int]:
     return slopes[len(slopes) // 2], steps[len(steps) // 2] if steps else 0
 
 
-def skew(minima: Minima, found: Sequence[Jump], near: ClockClaim, far: ClockClaim, shared: bool) -> Gate:
-    """The clocks did not drift apart further than their own bounds allow: |s| span <= 2 (a_near + a_far) + noise."""
+def skew(
+    minima: Minima, found: Sequence[Jump], near: ClockClaim, far: ClockClaim, *, shared: bool, expanded_ns: int
+) -> Gate:
+    """The clocks did not drift apart further than their own bounds allow.
+
+    |s| span <= 2 (a_near + a_far) + the largest of 1 µs, 6 times the noise, and U (timestamp planes wander too).
+    """
     ppt, spread = slope_ppt(minima, [j.at_ns for j in found])
     span = int(minima.forward.shape[0]) * minima.width_ns
     drift = abs(ppt) * span // 10**12
     bounds = 0 if shared else 2 * ((near.bound_ns or 0) + (far.bound_ns or 0))
-    allowed = bounds + max(200, 6 * spread)
+    allowed = bounds + max(1_000, 6 * spread, expanded_ns)
     said = f"{'-' if ppt < 0 else ''}{abs(ppt) // 1000} ppb, {text(drift)} over {text(span)}"
     known = shared or (near.usable and far.usable)
     enough = int(np.count_nonzero(minima.filled)) >= 5

@@ -252,8 +252,7 @@ def claim(site: Site, link: Link, evidence: Sequence[ClockState], started_ns: in
         if all(s.synchronised is True and s.bound_ns is not None for s in states)
     }
     bound = max((s.bound_ns for states in good.values() for s in states if s.bound_ns is not None), default=None)
-    skews = [s.skew_ppb for states in good.values() for s in states]
-    known = [s for s in skews if s is not None]
+    known = [s.skew_ppb for states in good.values() for s in states if s.skew_ppb is not None]
     gap = min((_gap(states, started_ns, ended_ns) for states in good.values()), default=-1)
     if not polls:
         refusal = "only in-band words of a far end that is not trusted" if in_band else "no admissible clock evidence"
@@ -267,7 +266,7 @@ def claim(site: Site, link: Link, evidence: Sequence[ClockState], started_ns: in
         site.name,
         tuple(sorted(polls)),
         bound,
-        max(known) if known and len(known) == len(skews) else None,
+        max(known, default=None),
         gap,
         refusal,
     )

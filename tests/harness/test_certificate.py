@@ -156,6 +156,18 @@ def test_worst_flow_decides_and_speaks(tell: Tell, short: Policy) -> None:
     assert not row["single_flow"]
 
 
+def test_the_worst_of_many_flows_fails_at_the_same_risk_as_one(tell: Tell, short: Policy) -> None:
+    # r_eff = 12 against 11 needed at 2.5 % and 13 at a sixteenth of it
+    extra = np.zeros(ROWS, np.int64)
+    extra[: 12 * 10 * 300 : 300] = 2_000_000
+    alone = clock(judge([tell(extra_forward=extra)], short, {}))
+    assert alone["verdict"] == "FAIL"
+    many = np.zeros(16 * ROWS, np.int64)
+    many[::16] = extra
+    among = clock(judge([tell(rate_pps=64_000, flows=16, extra_forward=many)], short, {}))
+    assert (among["verdict"], among["flow"]) == ("INDETERMINATE", 20_000)
+
+
 def test_a_flow_with_too_few_samples_cannot_pass(tell: Tell, short: Policy) -> None:
     m = tell(rate_pps=8_000, flows=2)
     thin = m.samples.where((m.samples.flow == 0) | (m.samples.seq % 10 == 0))

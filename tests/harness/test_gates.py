@@ -177,6 +177,11 @@ def test_slope_of_the_clock_survives_a_route_change() -> None:
     assert abs(ppt - 50_000) < 1_000
 
 
+def test_a_wander_of_the_planes_within_u_is_no_skew(told: Judge) -> None:
+    assert "skew" not in red(told(skew_ppb=100, calibrated=False))
+    assert "skew" in red(told(skew_ppb=9_000, calibrated=False))
+
+
 def test_few_windows_see_nothing(told: Judge) -> None:
     result = told(seconds=1, rate_pps=1_000)
     assert next(g for g in result["gates"] if g["id"] == "step")["state"] == "not-applicable"
@@ -196,7 +201,7 @@ def unsent(m: Any) -> Any:
 
 def late(m: Any) -> Any:
     s = m.samples
-    return replace(m, samples=replace(s, flags=np.where(np.arange(len(s)) % 10 == 0, s.flags | SENT_LATE, s.flags)))
+    return replace(m, samples=replace(s, flags=np.where(np.arange(len(s)) % 3 == 0, s.flags | SENT_LATE, s.flags)))
 
 
 @pytest.mark.parametrize("alter", [unsent, late])

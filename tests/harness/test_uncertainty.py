@@ -182,6 +182,14 @@ def test_drift_between_polls(metro: Policy) -> None:
     assert max(c.value_ps for c in unknown if "drift" in c.name_en) == 15_000_000
 
 
+def test_one_source_that_knows_the_rate_error_is_enough() -> None:
+    polls = [poll("a", s * 10**9) for s in range(-1, 3)]
+    polls += [poll("a", s * 10**9, source="chrony", skew_ppb=None) for s in range(-1, 3)]
+    assert claim(link().near, link(), polls, 0, 10**9).skew_ppb == 10
+    mute = [replace(p, skew_ppb=None) for p in polls]
+    assert claim(link().near, link(), mute, 0, 10**9).skew_ppb is None
+
+
 def test_two_gnss_clocks_as_in_the_reference(metro: Policy) -> None:
     got = budget(metro, planes=(NIC, NIC))
     # 100 ns x2, PHY 100 ns x2, drift 50 ns x2, resolution 1 ns x2, all rectangles
