@@ -23,6 +23,14 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
+def _version(distribution: str) -> str:
+    """Installed version, or "unknown" in a checkout that was never installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file as hex, read in pieces."""
     digest = hashlib.sha256()
@@ -45,14 +53,14 @@ def software() -> dict[str, Any]:
     lock = ROOT / "requirements.lock"
     return {
         "name": "millicert",
-        "version": metadata.version("millicert"),
+        "version": _version("millicert"),
         "commit": _git("rev-parse", "HEAD"),
         "modified": _git("status", "--porcelain", "--untracked-files=no", "--", "harness", "drivers", "fastpath") != "",
         "sources_sha256": sources.hexdigest(),
         "lock_sha256": sha256_file(lock) if lock.exists() else "unknown",
         "core_sha256": {path.name: sha256_file(path) for path in sorted((ROOT / "fastpath").glob("*.so"))},
         "python": platform.python_version(),
-        "numpy": metadata.version("numpy"),
+        "numpy": _version("numpy"),
     }
 
 

@@ -269,9 +269,8 @@ class Run:
         link = self.stage.link(self.bench.link(link_name))
         stream = replace(self.stream_of(step), seed=secrets.token_hex(16))
         name = f"{link.name}-{stream.name}"
-        for each in self.opened.measurements:
-            if each.id == name:
-                return each
+        if name in self.opened.finished:
+            return self.opened.load(name)
         calibration = self._calibration(link, stream)
         measurement = self._play(name, link, stream, observe, MEASUREMENTS, calibration)
         self.opened.finish(measurement)
@@ -284,6 +283,10 @@ class Run:
         at = (link.name, stream.rate_pps, stream.size)
         if at not in self._calibrations:
             name = f"{link.name}-{stream.name}-patch"
+            carried = self.opened.calibration(name)
+            if carried is not None:
+                self._calibrations[at] = carried
+                return carried
             short = replace(stream, name="patch", duration_ns=CALIBRATION_S * 1_000_000_000)
             patched = self._play(name, link, short, lambda _: None, CALIBRATIONS, None, patch=True)
             made = calibrate(name, patched.samples, short, patched.near_planes)
