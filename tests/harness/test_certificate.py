@@ -297,7 +297,15 @@ def test_below_the_minimum_cannot_pass(tell: Tell, rehearsal: Policy) -> None:
     assert clock(result)["verdict"] == "PASS"
     row = direction(result, SERVICE, FORWARD)
     assert row["verdict"] == "INDETERMINATE"
-    assert "11 s measured, 60 s required" in row["reason_en"]
+    assert "12 s measured, 60 s required" in row["reason_en"]
+
+
+def test_an_exponential_schedule_that_ends_early_is_complete(tell: Tell, short: Policy) -> None:
+    m = tell(seconds=10)
+    hurried = replace(m, samples=replace(m.samples, scheduled=m.samples.scheduled * 95 // 100))
+    assert judge([hurried], short, {})["verdict"] == "PASS"
+    cut = replace(m, samples=m.samples.where(m.samples.seq < 39_000))
+    assert direction(judge([cut], short, {}), SERVICE, FORWARD)["short"] == ["9 s measured, 10 s required"]
 
 
 def test_interrupted_cannot_pass_but_fails(tell: Tell, short: Policy) -> None:
