@@ -12,6 +12,7 @@ from libc.errno cimport EINTR, errno as c_errno
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
+from posix.unistd cimport close
 
 from fastpath.clock cimport ClockModel, monotonic_ns, realtime_ns
 from fastpath.timestamping cimport (
@@ -226,7 +227,7 @@ cdef class Reflector:
 
     def __dealloc__(self):
         if self.wake >= 0:
-            os.close(self.wake)
+            close(self.wake)
         free(self.table)
         free(self.buckets)
         free(self.fds)

@@ -252,8 +252,11 @@ def test_the_session_idle_longest_gives_way() -> None:
         assert clients[3].ask()["seq"] == 0  # takes the place of number 1, the one idle longest
         assert clients[0].ask()["seq"] == 2
         assert clients[2].ask()["seq"] == 1
-        assert clients[1].ask()["seq"] == 0
-        assert reflector.counters()["evicted"] == 2
+        assert clients[1].ask()["seq"] == 0  # takes the place of number 3
+        assert clients[0].ask()["seq"] == 3
+        assert clients[3].ask()["seq"] == 0  # takes the place of number 2
+        assert [clients[k].ask()["seq"] for k in (0, 1, 3, 2)] == [4, 1, 1, 0]
+        assert reflector.counters()["evicted"] == 4
 
 
 def test_a_flood_of_sessions_takes_no_memory() -> None:
@@ -392,6 +395,8 @@ at.bind(("127.0.0.1", 0))
 reflector = Reflector([at.fileno()], tai_utc=37, error_estimate=1)
 if sys.argv[1] == "handler":
     signal.signal(signal.SIGTERM, lambda *_: reflector.stop())
+else:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 print(at.getsockname()[1], flush=True)
 try:
     reflector.run()
