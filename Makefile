@@ -19,7 +19,7 @@ lint: $(VENV)/.core  ## ruff, mypy strict, stubtest, cython-lint, import contrac
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest-allowlist.txt \
 		$(patsubst fastpath/%.pyx,fastpath.%,$(wildcard fastpath/*.pyx))
-	$(BIN)/cython-lint fastpath/
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint fastpath/  # it looks for pycodestyle on the path
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.core  ## print every performance figure the README quotes
@@ -42,7 +42,7 @@ $(VENV)/.packages: requirements.lock
 $(VENV)/.core: $(VENV)/.packages pyproject.toml $(SOURCES)
 	@command -v $${CC:-cc} >/dev/null || { echo "wanted a C compiler; found no '$${CC:-cc}'; install one (Debian: apt-get install gcc libc6-dev python3-dev) or set CC" >&2; exit 4; }
 	@echo '#include <Python.h>' | $${CC:-cc} -fsyntax-only -x c -I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" - 2>/dev/null || { echo "wanted Python's C headers; found none; install them (Debian: apt-get install python3-dev)" >&2; exit 4; }
-	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
 clean:

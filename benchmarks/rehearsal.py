@@ -92,12 +92,12 @@ class Told:
     def row(self, direction: str, requirement: int = 0) -> Mapping[str, Any]:
         """One direction of one requirement."""
         rows = self.result["requirements"][requirement]["directions"]
-        return next(row for row in rows if row["direction"] == direction)  # type: ignore[no-any-return]
+        return next(row for row in rows if row["direction"] == direction)
 
     def statement(self, direction: str, basis: str, requirement: int = 0) -> Mapping[str, Any]:
         """One statement of a direction."""
         rows = self.row(direction, requirement)["statements"]
-        return next(row for row in rows if row["basis"] == basis)  # type: ignore[no-any-return]
+        return next(row for row in rows if row["basis"] == basis)
 
     @property
     def red(self) -> set[str]:

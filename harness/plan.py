@@ -6,9 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
+from harness.measurement import Measurement
 from harness.stream import Stream
 
 Test = TypeVar("Test", bound=Callable[..., Any])
+
+Measure = Callable[[str], Measurement]
+"""Fixture ``measure``: run the step's stream on the named link."""
+
+Certify = Callable[[Measurement], None]
+"""Fixture ``certify``: judge by the step's requirement; anything but PASS fails the test."""
 
 STEP: Final = "_millicert_step"
 

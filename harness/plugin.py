@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, cast
@@ -120,14 +120,14 @@ def preflight(request: pytest.FixtureRequest) -> Table:
 
 
 @pytest.fixture
-def measure(request: pytest.FixtureRequest) -> Callable[[str], Measurement]:
+def measure(request: pytest.FixtureRequest) -> plan.Measure:
     """Run this test's stream on a link: ``measure(link)``."""
     certification, step = _certification(request), _step(request)
     return lambda link: certification.measure(link, step)
 
 
 @pytest.fixture
-def certify(request: pytest.FixtureRequest) -> Callable[[Measurement], None]:
+def certify(request: pytest.FixtureRequest) -> plan.Certify:
     """Judge a measurement by this test's requirement: ``certify(measurement)``; anything but PASS fails the test."""
     certification, step = _certification(request), _step(request)
     return lambda measurement: certification.certify(measurement, step)

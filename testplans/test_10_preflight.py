@@ -1,7 +1,9 @@
 """OWD-10  Is the bench fit to measure? Identity, clocks, ports, far ends, disk."""
 
+from harness.preflight import Table
 
-def test_bench_is_ready(preflight):
+
+def test_bench_is_ready(preflight: Table) -> None:
     """Nothing is measured before every check is green or waived by name.
 
     1. Read the bench file: sites, links, laboratory and customer, policy.

@@ -1,6 +1,6 @@
 """OWD-30  Does one-way delay stay within 1 ms on every link, in each direction?"""
 
-from harness.plan import step
+from harness.plan import Certify, Measure, step
 from harness.stream import Stream
 from harness.units import minutes
 
@@ -9,7 +9,7 @@ SERVICE = Stream(name="service", rate_pps=10_000, duration_ns=minutes(15), size=
 
 
 @step("T1-optical-owd", OPTICAL)
-def test_optical_floor(link, measure, certify):
+def test_optical_floor(link: str, measure: Measure, certify: Certify) -> None:
     """The worst one-minute median of an unloaded stream, each direction, every flow.
 
     1. Calibrate the endpoint pair back to back (simulated bench), or take its calibration from the bench file.
@@ -20,7 +20,7 @@ def test_optical_floor(link, measure, certify):
 
 
 @step("service-owd-p999", SERVICE)
-def test_service_delay(link, measure, certify):
+def test_service_delay(link: str, measure: Measure, certify: Certify) -> None:
     """The 99.9th percentile at the declared rate and frame size, each direction, every flow.
 
     1. Send the service stream over every flow at its declared rate; clocks are polled throughout.
