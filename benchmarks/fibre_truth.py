@@ -57,9 +57,7 @@ def received(sock: socket.socket, into: Column) -> None:
         into[struct.unpack_from(">I", data)[0]] = stamp(ancillary)
 
 
-def burst(
-    ends: list[socket.socket], packets: range, rate: int, *, tx: list[Column], rx: list[Column]
-) -> None:
+def burst(ends: list[socket.socket], packets: range, rate: int, *, tx: list[Column], rx: list[Column]) -> None:
     """These packets each way at ``rate`` a second each way, paced by spinning, collected afterwards."""
     for sock in ends:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, 0)

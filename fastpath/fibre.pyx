@@ -1195,8 +1195,8 @@ cdef class Span:
         """The settled rows in order of arrival, as a structured array of dtype `TRUTH`.
 
         direction 0 or 1; port the near UDP port; seq the sender's sequence number both ways (backward the one that
-        the reflector echoes; the first four octets of what is no STAMP packet); fate bits LOST, CUT, COPY (the second of a
-        duplicate), HELD_BACK (reordered by plan), OVERFLOW, SEND_ERROR, RESCUED, USER_STAMP; arrival ns.
+        the reflector echoes; the first four octets of what is no STAMP packet); fate bits LOST, CUT, COPY (the
+        second of a duplicate), HELD_BACK (reordered by plan), OVERFLOW, SEND_ERROR, RESCUED, USER_STAMP; arrival ns.
 
         release is the kernel's transmit stamp unless ``fate`` has USER_STAMP; it, hold_ns and late_ns are MISSING
         (int64 minimum) for a packet that was not released. hold_ns = release - arrival. programmed_ns is the delay

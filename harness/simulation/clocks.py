@@ -25,7 +25,7 @@ class SiteClock:
         return (self.offset_ns, self.skew_ppb, self.step_ns) != (0, 0, 0)
 
     def model(self, origin_ns: int) -> dict[str, int]:
-        """Keyword arguments of `fastpath.clock.ClockModel` for a metro opened at ``origin_ns`` (ns since 1970 UTC)."""
+        """Keyword arguments of `fastpath.clock.ClockModel` for a metro opened at ``origin_ns``, ns TAI."""
         return {
             "offset_ns": self.offset_ns,
             "skew_ppb": self.skew_ppb,

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,8 @@ class _Holder:
                 self._ends(link, name, peer_name, patch=patch)
             for name in ("fa", "fb"):
                 self._up(f"{link['name']}/fibre", name, ())
+        for namespace in self.namespaces:
+            self._settle(namespace)
         inodes = {name: os.fstat(fd).st_ino for name, fd in self.namespaces.items()}
         return {"pid": os.getpid(), "fds": self.namespaces, "inodes": inodes}
 
@@ -111,6 +114,7 @@ class _Holder:
     ) -> None:
         self.enter(namespace)
         if addresses:
+            _sysctl(f"ipv6/conf/{name}/disable_ipv6", "0")
             _sysctl(f"ipv6/conf/{name}/addr_gen_mode", "1")
             _sysctl(f"ipv6/conf/{name}/accept_ra", "0")
             _sysctl(f"ipv6/conf/{name}/router_solicitations", "0")
@@ -132,6 +136,19 @@ class _Holder:
                 route.neigh(
                     "add", family=family, dst=address, lladdr=peer_mac, ifindex=index, state=_NUD_PERMANENT
                 )  # fmt: skip
+
+    def _settle(self, namespace: str) -> None:
+        """Wait until the kernel has noticed the carrier: until its linkwatch worker has run, frames are dropped."""
+        self.enter(namespace)
+        deadline = time.monotonic() + 20
+        with _netlink() as route:
+            while not all(link.get_attr("IFLA_OPERSTATE") == "UP" for link in route.link("dump", kind="veth")):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no carrier in {namespace} after 20 s")
+                time.sleep(0.001)
+            for link in list(route.link("dump", kind="veth")):
+                # The worker holds the RTNL lock from stating UP until it passes frames; a change waits for that lock.
+                route.link("set", index=link["index"], state="up")
 
     def socket(self, request: dict[str, Any]) -> socket.socket:
         """A bound socket in one namespace; binding here allows ports below 1024 without privilege outside."""

@@ -38,6 +38,8 @@ _LOOPBACK_NOTES = (
 class Metro:
     """Links with their plants, alive between enter and exit (a context manager).
 
+    Open it on a thread that lives as long: the helper processes die with that thread.
+
     ``plants`` maps link names to what lies between their ends. ``carrier`` "auto" takes namespaces and falls
     back to loopback, saying why in ``notes``. ``rescue`` False leaves out the fibre's second thread. Raises
     SimulationError when the carrier cannot be built.
@@ -52,6 +54,7 @@ class Metro:
         self._rescue = rescue
         self._stack = contextlib.ExitStack()
         self._built: _Namespaces | _Loopback
+        self._spans: dict[str, Span] = {}
         self._reflectors: list[ReflectorProcess] = []
         self.carrier: Literal["namespaces", "loopback"] = "namespaces"
         """What was built."""
@@ -64,11 +67,14 @@ class Metro:
         with contextlib.ExitStack() as stack:
             processor = Processor()
             stack.callback(processor.release)
-            self._built = self._carry(stack)
-            self._fibre = Fibre(processor.reserved, processor.others, rescue=self._rescue)
-            stack.callback(self._fibre.close)
+            try:
+                stack.push(self._build(processor, "loopback" if self._wanted == "loopback" else "namespaces"))
+            except SimulationError as error:
+                if self._wanted != "auto":
+                    raise
+                self.notes += (f"namespaces refused ({error.found})",)
+                stack.push(self._build(processor, "loopback"))
             stack.callback(self._end_reflectors)
-            self._spans = {name: self._span(name, stack) for name in self._names}
             if processor.reserved is None:
                 self.notes += ("one CPU only: the fibre shares it, releases will be late by whole time slices",)
             self.origin_ns = time.time_ns()
@@ -84,24 +90,22 @@ class Metro:
         """End the fibre, the reflectors, the namespaces; sockets handed out stay the caller's to close."""
         self._stack.close()
 
-    def _carry(self, stack: contextlib.ExitStack) -> _Namespaces | _Loopback:
-        if self._wanted != "loopback":
-            try:
-                return stack.enter_context(_Namespaces(self._plants))
-            except SimulationError as error:
-                if self._wanted == "namespaces":
-                    raise
-                self.notes += (f"namespaces refused ({error.found})",)
-        self.carrier = "loopback"
-        self.notes += _LOOPBACK_NOTES
-        return stack.enter_context(_Loopback(self._plants))
-
-    def _span(self, link: str, stack: contextlib.ExitStack) -> Span:
-        plant = self._plants[link]
-        span = self._built.span(link, self._fibre, stack)
-        for direction, routes in enumerate((plant.forward, plant.backward)):
-            span.configure(direction, [_programme(path) for path in routes], dict(plant.route_of), plant.seed)
-        return span
+    def _build(self, processor: Processor, carrier: Literal["namespaces", "loopback"]) -> contextlib.ExitStack:
+        """A carrier with a fibre on every link; the stack takes it down again."""
+        with contextlib.ExitStack() as stack:
+            self._built = _Namespaces(self._plants) if carrier == "namespaces" else _Loopback(self._plants)
+            stack.enter_context(self._built)
+            fibre = Fibre(processor.reserved, processor.others, rescue=self._rescue)
+            stack.callback(fibre.close)
+            for name, plant in self._plants.items():
+                span = self._built.span(name, fibre, stack)
+                for direction, routes in enumerate((plant.forward, plant.backward)):
+                    span.configure(direction, [_programme(path) for path in routes], dict(plant.route_of), plant.seed)
+                self._spans[name] = span
+            self.carrier = carrier
+            if carrier == "loopback":
+                self.notes += _LOOPBACK_NOTES
+            return stack.pop_all()
 
     def _known(self, link: str) -> LinkPlant:
         if link not in self._plants:
@@ -158,10 +162,16 @@ class Metro:
         self._known(link)
         return self._spans[link]
 
-    def near_clock(self, link: str) -> dict[str, int] | None:
-        """Keyword arguments of `fastpath.clock.ClockModel` for the near end; None is the host's own clock."""
+    def near_clock(self, link: str, tai_utc: int = 37) -> dict[str, int] | None:
+        """Keyword arguments of `fastpath.clock.ClockModel` for the near end; None is the host's own clock.
+
+        ``tai_utc`` is TAI - UTC in s, as the Sender is given.
+        """
         clock = self._known(link).near_clock
-        return clock.model(self.origin_ns) if clock.injected else None
+        return clock.model(self._origin(tai_utc)) if clock.injected else None
+
+    def _origin(self, tai_utc: int) -> int:
+        return self.origin_ns + tai_utc * 1_000_000_000
 
     def start_reflector(
         self,
@@ -187,7 +197,7 @@ class Metro:
         model = plant.far_clock if clock is None else clock
         plan = {
             "key": None if key is None else key.hex(),
-            "clock": model.model(self.origin_ns),
+            "clock": model.model(self._origin(tai_utc)),
             "injected": model.injected,
             "interface": self._built.interface("far", patch=patch),
             "lie_ns": lie_ns,
@@ -402,9 +412,12 @@ class _Namespaces:
             sock = self._socket(f"{link}/fibre", socket.AF_PACKET, socket.SOCK_RAW)
             stack.callback(sock.close)
             sockets.append((sock, name, protocol))
-        span = fibre.packet_span([sock.fileno() for sock, _, _ in sockets], self._plants[link].mtu)
-        for sock, name, protocol in sockets:
-            sock.bind((name, protocol))
+        try:
+            span = fibre.packet_span([sock.fileno() for sock, _, _ in sockets], self._plants[link].mtu)
+            for sock, name, protocol in sockets:
+                sock.bind((name, protocol))
+        except OSError as error:
+            raise SimulationError("a packet ring", str(error), "use the loopback carrier") from error
         return span
 
     def enter(self, link: str, side: str) -> list[str]:

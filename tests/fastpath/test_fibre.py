@@ -186,6 +186,7 @@ def test_loss_duplication_and_holding_back_are_exactly_as_logged(rig: Rig) -> No
     assert 130 < len(copies) < 230
     assert 130 < len(held) < 230
     assert (held["programmed_ns"] >= 700_000).all()
+    assert (delivered(rows)["late_ns"] >= 0).all(), "each was held for all of its programmed time"
 
 
 def test_bursts_have_the_planned_share_and_length(rig: Rig) -> None:
@@ -208,6 +209,7 @@ def test_all_lost_and_none_lost_are_exact(rig: Rig) -> None:
 def test_jitter_stays_inside_its_law(rig: Rig, law: int, most: int) -> None:
     rows, _ = rig.run(2000, jitter_law=law, jitter_ns=50_000, keep_order=False)
     extra = rows["programmed_ns"] - 300_000
+    assert (rows["late_ns"] >= 0).all()
     assert extra.min() >= 0
     assert extra.max() <= most
     assert (24_000 if law == 1 else 47_000) < extra.mean() < (26_000 if law == 1 else 53_000)

@@ -330,6 +330,25 @@ def test_frames_that_came_before_the_start_are_dropped() -> None:
                 assert sorted(set(span.truth()["seq"].tolist())) == list(range(5000, 5010)), number
 
 
+def test_an_injected_clock_counts_from_the_opening(carrier: Carrier) -> None:
+    """On the TAI scale that stamps are in: a wrong origin would show 37 s of rate error at once."""
+    clock = SiteClock(skew_ppb=100_000_000)
+    with opened({"m": LinkPlant((SHORT,), (SHORT,), near_clock=clock, far_clock=clock)}, carrier) as metro:
+        metro.fibre("m").start()
+        metro.start_reflector("m", tai_utc=37)
+        with metro.near_socket("m", 50_001) as near:
+            before = time.time_ns()
+            answer = reply(near, wire.Session(200, tai_utc=37, seed=1), 0)
+            after = time.time_ns()
+        assert answer is not None
+        error = answer["t2"] - 37_000_000_000 - before
+        assert clock.error_at(before - metro.origin_ns) <= error
+        assert error <= after - before + clock.error_at(after - metro.origin_ns)
+        near_model = metro.near_clock("m", 37)
+        assert near_model is not None
+        assert near_model["origin_ns"] == metro.origin_ns + 37_000_000_000
+
+
 def test_a_program_can_be_run_at_an_end() -> None:
     if shutil.which("nsenter") is None:
         pytest.skip("nsenter (util-linux) is not installed")
@@ -381,7 +400,7 @@ def test_auto_falls_back_to_loopback_and_says_why(monkeypatch: pytest.MonkeyPatc
 
 def _refused(module: str, channel: socket.socket, *fds: int) -> subprocess.Popen[bytes]:
     del module, fds
-    code = "import socket, sys; socket.socket(fileno=int(sys.argv[1])).send(b'{\"error\": \"no\"}')"
+    code = 'import socket, sys; socket.socket(fileno=int(sys.argv[1])).send(b\'{"error": "no"}\')'
     return subprocess.Popen([sys.executable, "-c", code, str(channel.fileno())], pass_fds=(channel.fileno(),))
 
 
