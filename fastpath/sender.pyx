@@ -143,7 +143,8 @@ cdef class Sender:
     they resolve neighbours, show whether the reflector counts for itself, are no rows; sending begins when each
     flow has had an answer, or after 250 ms. ``hardware``, ``interface``: also ask the NIC for stamps.
     ``nic_offset_ns``: added to NIC stamps to bring the PHC to TAI; settable while running.
-    ``cpus``: (sending, collecting) processors to run on, or None. ``caller_id`` False: do without SCM_TS_OPT_ID.
+    ``cpus``: (sending, collecting) processors to run on, or None. ``caller_id`` False: do
+    without SCM_TS_OPT_ID; packets come back whole with their stamps, sends cost a tenth less, reading more.
 
     Raises ValueError for arguments that do not fit, OSError for sockets that do not.
     """
