@@ -101,12 +101,12 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
 def judge(measurements: Sequence[Measurement], policy: Policy, provenance: Mapping[str, Json]) -> dict[str, Json]:
     """The content of result.json: integers and strings only, the same for the same input, RFC 8785-able.
 
-    ``provenance`` goes in as given; its list ``incomplete`` (texts) says what else of the plan is missing. Raises
-    TypeError for a float anywhere in it.
+    ``provenance`` goes in as given; its list ``incomplete`` (texts) says what else of the plan is missing, its list
+    ``links`` names those that must be measured. Raises TypeError for a float anywhere in it.
     """
     loaded = {m.link.name for m in measurements if not m.stream.unloaded}
     studies = [_study(m, policy, loaded) for m in measurements]
-    links = list(dict.fromkeys(m.link.name for m in measurements))
+    links = list(dict.fromkeys([*provenance.get("links", ()), *(m.link.name for m in measurements)]))
     missing = [str(text) for text in provenance.get("incomplete", ())]
     requirements = []
     for requirement in policy.requirements:
@@ -252,10 +252,13 @@ class _Study:
 
 
 def _judged_here(m: Measurement, policy: Policy, loaded: Collection[str]) -> dict[str, Requirement]:
-    """The optical floor on unloaded streams only; the service on loaded ones, or where a link has none, on what it has.
+    """What the plan says the stream serves; a stream without a plan by its kind.
 
-    The rate of the judged stream is the declared one.
+    Then it is the optical floor on unloaded streams only; the service on loaded ones, or where a link has none, on
+    what it has. The rate of the judged stream is the declared one.
     """
+    if m.serves:
+        return {r.id: r for r in policy.requirements if r.id in m.serves}
     measurand = {"optical-floor"} if m.stream.unloaded else {"service"}
     if m.link.name not in loaded:
         measurand.add("service")

@@ -58,3 +58,6 @@ class Measurement:
     simulated: tuple[str, ...] = ()
     """Facts that make it a simulation ("veth interface", "injected clock at B"); empty on a real link."""
     near_planes: str = ""
+    """Stamp sources seen for T1..T4, most frequent first per stamp."""
+    serves: tuple[str, ...] = ()
+    """Ids of the requirements that the plan judges on it; empty: those that its stream's kind fits."""

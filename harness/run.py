@@ -353,6 +353,13 @@ class Run:
             interrupted=outcome.interrupted,
             simulated=scene.facts,
             near_planes=outcome.planes,
+            serves=tuple(
+                dict.fromkeys(
+                    step.requirement
+                    for _, on, step in self.steps
+                    if on == link.name and step.stream.name == stream.name
+                )
+            ),
         )
 
     def _ask(self, link: Link, stream: Stream, scene: Scene) -> tuple[ClockState, ...]:

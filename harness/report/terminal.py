@@ -212,15 +212,19 @@ def requirement_lines(judged: Mapping[str, Any], lang: Language) -> list[str]:
 
 
 def verdict_line(result: Mapping[str, Any], lang: Language) -> str:
-    """The verdict of the whole run in one line: the token, its word, whether complete, whether simulated."""
+    """The verdict of the whole run: the token, its word, whether complete, whether simulated."""
     verdict = str(result.get("verdict", "INVALID"))
     words = [verdict, phrases.VERDICTS[verdict].to(lang)]
     if not result.get("complete"):
-        reasons = "; ".join(str(r) for r in result.get("incomplete_reasons") or [])
-        words.append(Phrase("未完成", "INCOMPLETE").to(lang) + (f" ({reasons})" if reasons else ""))
+        words.append(Phrase("未完成", "INCOMPLETE").to(lang))
     if result.get("simulated"):
         words.append(phrases.SIMULATED.to(lang))
     return "  ".join(words)
+
+
+def missing_lines(result: Mapping[str, Any]) -> list[str]:
+    """What the plan or the policy wants and the run does not have, a line each."""
+    return [f"    - {reason}" for reason in result.get("incomplete_reasons") or []]
 
 
 def certification_table(result: Mapping[str, Any], lang: Language) -> list[str]:
@@ -231,7 +235,7 @@ def certification_table(result: Mapping[str, Any], lang: Language) -> list[str]:
         for r in _requirements(result)
         if not r.get("directions")
     ]
-    return [*requirement_lines(result, lang), *unmeasured, verdict_line(result, lang)]
+    return [*requirement_lines(result, lang), *unmeasured, *missing_lines(result), verdict_line(result, lang)]
 
 
 def _certification(result: Mapping[str, Any], lang: Language) -> Table:
@@ -263,6 +267,8 @@ def show(result: Mapping[str, Any], console: Console, lang: Language) -> None:
         if not requirement.get("directions"):
             said = Phrase("未测量", "not measured").to(lang)
             console.print(Text(f"{requirement.get('id', '')}  {said}", style="yellow"))
+    for line in missing_lines(result):
+        console.print(Text(line))
     console.print(Text(verdict_line(result, lang), style=STYLES.get(str(result.get("verdict")), "")))
 
 
