@@ -317,7 +317,7 @@ def bare(pair: Pair, program: str, rate: int, seconds: float) -> None:
 
 def highest(pair: Pair, seconds: float) -> None:
     best = 0
-    for rate in (*range(100_000, 500_001, 25_000),):
+    for rate in range(25_000, 500_001, 25_000):
         n = int(rate * seconds)
         sender, rows = ours(pair, np.arange(n, dtype=np.int64) * SECOND // rate, SECOND // 5, 1 << 19)
         counts = sender.counters()
