@@ -1,7 +1,8 @@
 """How true the simulated fibre is: measured delay against its own log and against the set delay.
 
-Prints one line a rate and direction. The generator sends both ways from one Python thread, kernel stamps at both
-ends (TX by error queue, RX by control message), so nothing of the measuring engine takes part.
+Run as `python -m benchmarks.fibre_truth`. Prints one line a rate and direction. The generator sends both ways from
+one Python thread, kernel stamps at both ends (TX by error queue, RX by control message), so nothing of the measuring
+engine takes part.
 """
 
 from __future__ import annotations

@@ -433,7 +433,7 @@ cdef void _finish(Line *line, Way *way, int64_t number, int64_t release, int fat
         step = 64 if way.calibrated < 64 else 16 if way.calibrated < 512 else 4
         way.calibrated += 1
         way.comp += step if late > 0 else -step
-        way.comp = 0 if way.comp < 0 else 6000 if way.comp > 6000 else way.comp
+        way.comp = 0 if way.comp < 0 else 3000 if way.comp > 3000 else way.comp
 
 
 cdef void _give_up_stamps(Line *line, Way *way) noexcept nogil:
@@ -771,27 +771,34 @@ cdef void _spin(Core *core) noexcept nogil:
                     now = real_now()
 
 
-cdef void _rescue(Core *core) noexcept nogil:
-    # Sleeps, and steps in where the host has taken the spinning thread's CPU away outside the lock.
+cdef int _rescue_one(Core *core) noexcept nogil:
+    # Takes in what waits, lets go of one overdue head; 0 when there is nothing more to do.
     cdef Line *line
     cdef Way *way
     cdef int i, k
+    for i in range(core.lines):
+        line = core.line[i]
+        for k in range(2 if line.active else 0):
+            way = &line.ways[k]
+            if line.active == 1:
+                _take(line, way)
+            if way.next_at <= real_now():
+                _release(line, way, 1)
+                return 1
+    return 0
+
+
+cdef void _rescue(Core *core) noexcept nogil:
+    # Sleeps, and steps in where the host has taken the spinning thread's CPU away outside the lock. The lock is given
+    # back after each packet: this thread may lose its CPU as well, and must not take the other one with it.
+    cdef int more
     sleep_sharply()
     while not peek_int(&core.halt):
         sleep_ns(RESCUE_NS)
-        if real_now() - peek(&core.heartbeat) < STALLED_NS or not lock_try(&core.lock):
-            continue
-        for i in range(core.lines):
-            line = core.line[i]
-            if not line.active:
-                continue
-            for k in range(2):
-                way = &line.ways[k]
-                if line.active == 1:
-                    _take(line, way)
-                while way.next_at <= real_now():
-                    _release(line, way, 1)
-        lock_free(&core.lock)
+        more = 1
+        while more and real_now() - peek(&core.heartbeat) >= STALLED_NS and lock_try(&core.lock):
+            more = _rescue_one(core)
+            lock_free(&core.lock)
 
 
 def _waited(task):

@@ -99,7 +99,7 @@ def test_measured_delay_is_the_logged_hold_and_two_hops(carrier: Carrier) -> Non
     assert (rows["port"] == 50_001).all()
     assert (residual > 0).all(), "what is measured contains what was held"
     assert np.median(residual) < 50_000
-    assert (rows["late_ns"] > -6_000).all(), "never released earlier than the calibrated path cost"
+    assert (rows["late_ns"] > -3_200).all(), "never released earlier than the calibrated path cost"
     assert (health["unchecked"], health["send_errors"], health["unstamped"]) == (0, 0, 0)
     stamped_by_kernel = rows["fate"] & fibre.USER_STAMP == 0
     assert stamped_by_kernel.all() == (carrier == "namespaces")
