@@ -192,15 +192,16 @@ cdef enum:
 
 cdef enum:
     # A hold is this much shorter than the programmed delay, which is what the fibre adds to a patch of length zero:
-    # two hops lie outside the hold, one of them the patch has too. 80 ns is a veth hop at its best (80 to 230 seen).
-    OUTSIDE_PACKET_NS = 80
-    OUTSIDE_RELAY_NS = 1080    # and 1 us from the clock reading into the kernel, where there is no transmit stamp
+    # two hops lie outside the hold, one of them the patch has too. A veth hop takes 80 to 230 ns, machine by machine.
+    OUTSIDE_PACKET_NS = 160
+    OUTSIDE_RELAY_NS = 1500    # and 1.3 us from the clock reading into the kernel, where there is no transmit stamp
     SPIN_NS = 400          # a head due so soon is waited for without looking at anything else
     DRAIN_NS = 2500        # reading transmit stamps needs this much spare time
     STALL_NS = 20000       # a release so late was held up by the host, not by the path
     STALLED_NS = 40000     # a heartbeat so old means that the spinning thread does not run
     # How often the rescuer looks. Measured here, share of releases late by more than 200 and 800 us, without and with
-    # it: 2 kpps 0.75 and 0.43 % -> 0.05 and 0; 10 kpps 0.46 and 0.22 % -> 0 and 0. It costs 1 in 1000 stamps 16 us.
+    # it: 2 kpps 0.81 and 0.52 % -> 0.06 and 0 %; 10 kpps 0.46 and 0.22 % -> 0 and 0 %; with other programs taking
+    # half of the CPU 2 kpps 60 and 55 % -> 1.4 and 1.1 %. The price: 1 stamp in 300 is 16 us off, where it woke.
     RESCUE_NS = 100000
 
 cdef enum Fate:
@@ -1208,8 +1209,8 @@ cdef class Span:
         release is the kernel's transmit stamp unless ``fate`` has USER_STAMP; it, hold_ns and late_ns are MISSING
         (int64 minimum) for a packet that was not released. hold_ns = release - arrival. programmed_ns is the delay
         that the plan wanted over a patch of length zero;
-        late_ns = hold_ns + outside - programmed_ns, where outside is what passes beside the hold: 80 ns, or
-        1080 ns for the relay.
+        late_ns = hold_ns + outside - programmed_ns, where outside is what passes beside the hold: 160 ns, or
+        1500 ns for the relay.
         """
         return self._rows(False)
 

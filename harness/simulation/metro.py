@@ -30,7 +30,7 @@ _ETH_P_ALL = 3
 _BUFFER_OCTETS = 32 << 20
 _LOOPBACK_NOTES = (
     "loopback carrier: no namespaces, packets are relayed by UDP sockets instead of forwarded as frames",
-    "loopback carrier: release stamps of the truth log are user clock readings, about 1 us before the kernel's",
+    "loopback carrier: release stamps of the truth log are user clock readings, 1 to 2 us before the kernel's",
     "loopback carrier: TTL, DSCP and ECN are those of the relay, IPv6 and fragments do not cross",
 )
 

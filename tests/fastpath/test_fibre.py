@@ -18,7 +18,7 @@ from fastpath import fibre
 
 LOCAL = "127.0.0.1"
 LOCAL_NUMBER = 0x7F000001
-OUTSIDE_NS = 1080
+OUTSIDE_NS = 1500
 ROUTE: dict[str, Any] = {
     "delay_ns": 300_000, "jitter_law": 0, "jitter_ns": 0, "keep_order": True, "loss_ppm": 0, "burst": 1,
     "duplicate_ppm": 0, "reorder_ppm": 0, "reorder_ns": 0, "changes": [],
