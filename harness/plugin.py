@@ -144,6 +144,7 @@ class Certification:
         self.result: Mapping[str, Any] | None = None
         self.table: Table | None = None
         self._last_line = 0.0
+        self._elapsed_ns = sys.maxsize
         self._line_open = False
         self._signals: dict[signal.Signals, Any] = {}
         self._finishing = False
@@ -250,6 +251,9 @@ class Certification:
     def _observe(self, progress: Progress) -> None:
         live = sys.stdout.isatty()
         now = time.monotonic()
+        if progress.elapsed_ns < self._elapsed_ns and not live:
+            self._last_line = now  # another stream: its first line comes after a minute
+        self._elapsed_ns = progress.elapsed_ns
         if not live and now - self._last_line < LINE_EVERY_S:
             return
         if live and now - self._last_line < 0.5:

@@ -165,12 +165,12 @@ class SimulatedStage:
                 fibre.stop()
                 health: Mapping[str, int] = fibre.health()
                 counters |= {f"fibre_{name}": count for name, count in health.items()}
-                return Aftermath(stalls(fibre.truth(), link, ran), counters)
+                return Aftermath(stalls(fibre.late(), link, ran), counters)
 
             yield Scene(sockets, near, self.metro.facts(link.name, patch), aftermath)
 
     def _near_clock(self, link: Link) -> core_clock.ClockModel | None:
-        model = self.metro.near_clock(link.name)
+        model = self.metro.near_clock(link.name, self._tai_utc_s)
         return None if model is None else core_clock.ClockModel(**model)
 
     def close(self) -> None:

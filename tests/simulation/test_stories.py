@@ -154,11 +154,14 @@ def _lie(run: Run, ns: int) -> None:
 
 def test_a_reflector_that_overstates_its_turnaround_makes_no_pass(tmp_path: Path) -> None:
     silent = "claimed_synchronised = false"
-    link = 'far_turnaround_qualified = "QUAL-1"\nturnaround_cap_us = 50'
+    key = tmp_path / "link.key"
+    key.write_text("00" * 32, encoding="utf-8")
+    key.chmod(0o600)
+    link = f'far_turnaround_qualified = "QUAL-1"\nturnaround_cap_us = 50\nkey_file = "{key}"'
     text = bench_text(forward="{ km = 110 }", backward="{ km = 110 }", link=link, near=silent, far=silent)
     told = tell(tmp_path, text, before=partial(_lie, ns=700_000))
     # 1077 us there and back: believing 700 us of turnaround would make it 377
-    assert told.row("forward")["bracket"]["tier"].startswith("0t")
+    assert told.row("forward")["bracket"]["tier"] == "0t"
     assert told.result["verdict"] == "INDETERMINATE"
 
 
