@@ -113,14 +113,14 @@ def test_a_cut_link_cannot_pass(tmp_path: Path) -> None:
 def test_losses_are_counted_as_the_fibre_made_them(tmp_path: Path) -> None:
     told = tell(
         tmp_path,
-        bench_text(forward="{ km = 40, loss = { p = 0.1 } }", backward="{ km = 40, loss = { p = 0.05 } }"),
+        bench_text(forward="{ km = 40, loss = { p = 0.3 } }", backward="{ km = 40, loss = { p = 0.1 } }"),
         ["service"],
     )
     counters = told.measurements[0].health.counters
     counts = told.result["streams"][0]["counts"]
     lost = counts["lost_forward"] + counts["lost_backward"] + counts["lost_unknown"]
     assert 0 < lost <= counters["fibre_lost_by_plan"]
-    assert told.result["verdict"] == "FAIL"  # far more than 1 % never arrive
+    assert told.result["verdict"] == "FAIL"  # far more than 10 % never arrive
 
 
 def _kill_reflector(run: Run, after_s: float) -> None:
