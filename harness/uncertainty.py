@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
@@ -88,7 +88,9 @@ K_TABLE: Final = (
 """(nu, k in thousandths rounded up) of Student's t at the probability Phi(2) = 97.725 %; infinity: 2.000."""
 
 PLANE_NAMES: Final = {USER: "user", KERNEL: "kernel", NIC: "nic"}
-_ADMISSIBLE: Final = frozenset({"simulated", "kernel", "chrony"})
+BETTER_INFORMED: Final = frozenset({"simulated", "chrony"})
+"""Sources that know the clock's error themselves; the kernel only repeats what it was told, plus 500 us a second."""
+_ADMISSIBLE: Final = BETTER_INFORMED | {"kernel"}
 
 
 def root_up(value: int) -> int:
@@ -203,16 +205,17 @@ class Budget:
 class ClockClaim:
     """What all admissible evidence of one site's clock says together.
 
-    ``bound_ns`` is the largest bound over all polls, None when no admissible source gave one at every poll;
+    ``bound_ns`` is the largest bound over all polls, None when no admissible source ever gave one;
     ``refusal`` says why no clock-based statement may rest on it, empty when one may.
     """
 
     site: str
     sources: tuple[str, ...]
+    """Those whose bounds count; all that were polled when none does."""
     bound_ns: int | None
     skew_ppb: int | None
     gap_ns: int
-    """Longest time between polls of the best covered source, run's ends included; -1 without polls."""
+    """Longest time between polls that knew, of the best covered source, run's ends included; -1 without one."""
     refusal: str
 
     @property
@@ -230,11 +233,18 @@ def admissible(site: Site, link: Link, state: ClockState) -> bool:
     return state.source == "in-band" and site.name == link.far.name and link.far_clock_trusted
 
 
+def counting(sources: Iterable[str]) -> frozenset[str]:
+    """Of the sources that gave a bound for one clock, those whose bounds count: the kernel's only without a better."""
+    names = frozenset(sources)
+    return names - {"kernel"} if names & BETTER_INFORMED else names
+
+
 def claim(site: Site, link: Link, evidence: Sequence[ClockState], started_ns: int, ended_ns: int) -> ClockClaim:
     """The clock of ``site`` by its evidence before, during and after a run; times ns UTC of the observing host.
 
-    Several sources: none may deny synchronisation, the largest bound counts. A source that does not know whether
-    it is synchronised, or how well, carries nothing: unknown is never yes.
+    None of several sources may deny synchronisation; of those whose bounds count (`counting`) the largest does.
+    A poll that does not know whether the clock is synchronised, or how well, is a silence: unknown is never yes, and
+    whether the silence is too long is for the coverage of the evidence to say.
     """
     polls: dict[str, list[ClockState]] = {}
     denied = ""
@@ -246,13 +256,13 @@ def claim(site: Site, link: Link, evidence: Sequence[ClockState], started_ns: in
                 denied = state.source
         elif state.site == site.name == link.far.name and state.source == "in-band":
             in_band = True
-    good = {
-        name: states
-        for name, states in polls.items()
-        if all(s.synchronised is True and s.bound_ns is not None for s in states)
+    known = {
+        name: [s for s in states if s.synchronised is True and s.bound_ns is not None] for name, states in polls.items()
     }
+    chosen = counting(name for name, states in known.items() if states)
+    good = {name: known[name] for name in chosen}
     bound = max((s.bound_ns for states in good.values() for s in states if s.bound_ns is not None), default=None)
-    known = [s.skew_ppb for states in good.values() for s in states if s.skew_ppb is not None]
+    skews = [s.skew_ppb for states in good.values() for s in states if s.skew_ppb is not None]
     gap = min((_gap(states, started_ns, ended_ns) for states in good.values()), default=-1)
     if not polls:
         refusal = "only in-band words of a far end that is not trusted" if in_band else "no admissible clock evidence"
@@ -264,9 +274,9 @@ def claim(site: Site, link: Link, evidence: Sequence[ClockState], started_ns: in
         refusal = ""
     return ClockClaim(
         site.name,
-        tuple(sorted(polls)),
+        tuple(sorted(good or polls)),
         bound,
-        max(known, default=None),
+        max(skews, default=None),
         gap,
         refusal,
     )

@@ -13,6 +13,7 @@ from harness.evidence.chrony import Chrony
 from harness.evidence.kernel import Kernel
 from harness.evidence.simulated import Claims, Simulated
 from harness.link import Link
+from harness.uncertainty import counting
 
 PERIOD_S: Final = 1.0
 TIMEOUT_S: Final = 2.0
@@ -170,16 +171,16 @@ class EvidenceGatherer:
             return tuple(lane.last for lane in self._lanes if lane.source.site == site and lane.last is not None)
 
     def claim(self, site: str) -> tuple[int | None, bool]:
-        """(bound in ns, synchronised) that may be said of a site's clock now: the worst of what its sources say.
+        """(bound in ns, synchronised) that may be said of a site's clock now: the worst of the sources that count.
 
         (None, False) when one denies synchronisation, none knows, or all are older than two timeouts.
         """
         old = self._now() - int((self._period_s + 2 * self._timeout_s) * 10**9)
         fresh = [state for state in self.latest(site) if state.at_ns >= old]
-        good = [state.bound_ns for state in fresh if state.synchronised and state.bound_ns is not None]
+        good = {state.source: state.bound_ns for state in fresh if state.synchronised and state.bound_ns is not None}
         if not good or any(state.synchronised is False for state in fresh):
             return None, False
-        return max(good), True
+        return max(good[source] for source in counting(good)), True
 
     # -- threads -------------------------------------------------------------------------------------------
 

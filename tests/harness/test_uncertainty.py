@@ -127,13 +127,46 @@ def test_the_largest_bound_of_all_polls_counts() -> None:
     ],
 )
 def test_what_is_not_known_carries_nothing(changes: dict[str, object], refusal: str) -> None:
-    polls = [poll("a", s * 10**9) for s in range(-1, 3)]
-    polls.append(poll("a", 10**9, **changes))
-    if "source" in changes:
-        polls = [poll("a", s * 10**9, **changes) for s in range(-1, 3)]
+    polls = [poll("a", s * 10**9, **changes) for s in range(-1, 3)]
     got = claim(link().near, link(), polls, 0, 10**9)
     assert not got.usable
     assert refusal in got.refusal
+
+
+def test_one_denial_among_good_polls_vetoes() -> None:
+    polls = [poll("a", s * 10**9, synchronised=s != 1) for s in range(-1, 3)]
+    assert claim(link().near, link(), polls, 0, 10**9).refusal == "kernel says: not synchronised"
+
+
+@pytest.mark.parametrize("unknown", [{"synchronised": None}, {"bound_ns": None}])
+@pytest.mark.parametrize(("silent", "gap_s"), [([2], 2), ([2, 3, 4], 4), ([-1, 0], None), ([6], None)])
+def test_an_unknown_poll_is_a_silence(unknown: dict[str, object], silent: list[int], gap_s: int | None) -> None:
+    polls = [poll("a", s * 10**9, **(unknown if s in silent else {})) for s in range(-1, 7)]
+    got = claim(link().near, link(), polls, 0, 6 * 10**9 - 1)
+    assert got.usable
+    assert got.bound_ns == 500
+    assert got.gap_ns >= 1 << 62 if gap_s is None else got.gap_ns == gap_s * 10**9
+
+
+@pytest.mark.parametrize("better", ["chrony", "simulated"])
+def test_the_kernels_growing_error_does_not_count_beside_a_better_informed_source(better: str) -> None:
+    # chronyd with rtcsync: between its updates the kernel adds 500 us a second to its maximum error
+    polls = [poll("a", s * 10**9, bound_ns=40_000 + 500_000 * (s % 16)) for s in range(-1, 20)]
+    polls += [poll("a", s * 10**9, source=better, bound_ns=30_000 + s, skew_ppb=7) for s in range(-1, 20)]
+    got = claim(link().near, link(), polls, 0, 18 * 10**9)
+    assert (got.bound_ns, got.skew_ppb, got.gap_ns, got.usable) == (30_019, 7, 10**9, True)
+    assert got.sources == (better,)
+    assert claim(link().near, link(), polls[:21], 0, 18 * 10**9).bound_ns == 40_000 + 15 * 500_000
+    silent = [replace(p, bound_ns=None) if p.source == better else p for p in polls]
+    assert claim(link().near, link(), silent, 0, 18 * 10**9).bound_ns == 40_000 + 15 * 500_000
+    denied = [*polls, poll("a", 5 * 10**9, synchronised=False)]
+    assert claim(link().near, link(), denied, 0, 18 * 10**9).refusal == "kernel says: not synchronised"
+
+
+def test_the_kernel_does_not_hide_the_silence_of_the_source_that_gives_the_bound() -> None:
+    polls = [poll("a", s * 10**9) for s in range(-1, 10)]
+    polls += [poll("a", s * 10**9, source="chrony") for s in (-1, 0, 7, 8, 9)]
+    assert claim(link().near, link(), polls, 0, 8 * 10**9).gap_ns == 7 * 10**9
 
 
 def test_in_band_words_count_only_of_a_trusted_far_end() -> None:
@@ -183,7 +216,7 @@ def test_drift_between_polls(metro: Policy) -> None:
 
 
 def test_one_source_that_knows_the_rate_error_is_enough() -> None:
-    polls = [poll("a", s * 10**9) for s in range(-1, 3)]
+    polls = [poll("a", s * 10**9, source="simulated") for s in range(-1, 3)]
     polls += [poll("a", s * 10**9, source="chrony", skew_ppb=None) for s in range(-1, 3)]
     assert claim(link().near, link(), polls, 0, 10**9).skew_ppb == 10
     mute = [replace(p, skew_ppb=None) for p in polls]

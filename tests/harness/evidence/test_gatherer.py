@@ -150,15 +150,21 @@ def test_taking_makes_room() -> None:
 
 def test_the_claim_of_now_is_the_worst_of_all_sources() -> None:
     now = [10**18]
-    good, wide = Fake(lambda s: s, "good"), Fake(lambda s: replace(s, bound_ns=900), "wide")
+    good = Fake(lambda s: replace(s, source="chrony"), "good")
+    wide = Fake(lambda s: replace(s, source="simulated", bound_ns=900), "wide")
     unknown = Fake(lambda s: replace(s, synchronised=None, bound_ns=None), "unknown")
     denied = Fake(lambda s: replace(s, synchronised=False), "denied")
+    kernel = Fake(lambda s: replace(s, source="kernel", bound_ns=7_500_000), "kernel")
+    no_kernel = Fake(lambda s: replace(s, source="kernel", synchronised=False, bound_ns=None), "kernel")
     for sources, claim in [
         ([good], (50, True)),
         ([good, wide], (900, True)),
         ([good, unknown], (50, True)),
         ([unknown], (None, False)),
         ([good, denied], (None, False)),
+        ([good, wide, kernel], (900, True)),
+        ([unknown, kernel], (7_500_000, True)),
+        ([good, no_kernel], (None, False)),
         ([], (None, False)),
     ]:
         with EvidenceGatherer(sources, 3600, timeout_s=30, now=lambda: now[0]) as gatherer:
