@@ -16,7 +16,7 @@ from harness import starter
 from harness.archive import verify as archive
 from harness.bench import check
 from harness.errors import HarnessError
-from harness.exitcode import ExitCode
+from harness.exitcode import OF_VERDICT, ExitCode, worst
 from harness.report import terminal
 from harness.run import read_key, read_policy
 
@@ -79,7 +79,6 @@ def reflect(
 
     try:
         secret = None if key is None else read_key(key)
-        typer.echo(f"reflecting on {listen} port {port} {'with' if secret else 'without'} a key; journal {path}")
         counters = far_end.serve(
             listen, port, allow=allow or [], key=secret, journal_path=path, stateless=stateless, say=say
         )
@@ -113,10 +112,8 @@ def judge(
     for line in terminal.certification_table(result, terminal.language(os.environ)):
         typer.echo(line)
     typer.echo(f"result    {target}")
-    code = {"PASS": ExitCode.PASSED, "FAIL": ExitCode.FAILED, "INVALID": ExitCode.INVALID}.get(
-        str(result["verdict"]), ExitCode.INDETERMINATE
-    )
-    raise typer.Exit(int(code))
+    incomplete = set() if result["complete"] else {ExitCode.INCOMPLETE}
+    raise typer.Exit(int(worst({OF_VERDICT[str(result["verdict"])], *incomplete})))
 
 
 def main() -> None:

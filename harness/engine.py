@@ -169,7 +169,7 @@ def sessions(link: Link, stream: Stream, key: bytes | None, tai_utc_s: int) -> l
 def ring_rows(stream: Stream) -> int:
     """Rows the core keeps: twice what can be unsettled at once, as a power of two."""
     unsettled = stream.rate_pps * (stream.t_max_ns + 1_000_000_000) // 1_000_000_000
-    return 1 << max(10, (2 * unsettled).bit_length())
+    return 1 << max(10, (2 * unsettled).bit_length(), (4 * stream.flows).bit_length())
 
 
 def run(
@@ -188,18 +188,14 @@ def run(
     The rows of a stopped stream are those whose fate is settled; none is dropped.
     Raises what ``sink`` raises, after the sender has been stopped.
     """
-    sender = Sender(
-        [each.fileno() for each in near_sockets],
-        sessions(link, stream, key, near.tai_utc_s),
-        offsets(stream),
-        capacity=ring_rows(stream),
-        t_max_ns=stream.t_max_ns,
-        pace=near.pace,
-        tai_utc=near.tai_utc_s,
-        error_estimate=near.error_estimate(),
-        clock=near.clock,
-        cpus=near.cpus,
-    )
+    try:
+        sender = _sender(link, stream, near_sockets, near, key)
+    except (ValueError, OSError, MemoryError) as why:
+        raise EngineError(
+            f"a stream of {stream.rate_pps} packets/s over {stream.flows} flows, t_max {stream.t_max_ns} ns",
+            str(why),
+            "lower the rate or t_max_ms in the bench file",
+        ) from why
     steps = core_clock.StepDetector()
     stepped: list[int] = []
     worse = Histogram()
@@ -217,8 +213,10 @@ def run(
             worse.record(_worse(rows))
             sink(rows)
             observe(_progress(stream, sender, worse, time.monotonic_ns() - origin))
+    except BaseException:
+        sender.stop(abandon=True)
+        raise
     finally:
-        sender.stop()
         sender.join(stream.t_max_ns / 1e9 + 5.0)
     sink(sender.take())
     stepped.extend(steps.poll())
@@ -230,6 +228,21 @@ def run(
         interrupted=stop.reason,
         far_clock_id=next((said["clock_id"] for said in sender.far() if said), None),
         planes=_planes(sender.planes()),
+    )
+
+
+def _sender(link: Link, stream: Stream, near_sockets: Sequence[socket.socket], near: Near, key: bytes | None) -> Sender:
+    return Sender(
+        [each.fileno() for each in near_sockets],
+        sessions(link, stream, key, near.tai_utc_s),
+        offsets(stream),
+        capacity=ring_rows(stream),
+        t_max_ns=stream.t_max_ns,
+        pace=near.pace,
+        tai_utc=near.tai_utc_s,
+        error_estimate=near.error_estimate(),
+        clock=near.clock,
+        cpus=near.cpus,
     )
 
 

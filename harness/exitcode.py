@@ -34,6 +34,14 @@ PRECEDENCE: Final = (
 )
 
 
+OF_VERDICT: Final = {
+    "PASS": ExitCode.PASSED,
+    "INDETERMINATE": ExitCode.INDETERMINATE,
+    "INVALID": ExitCode.INVALID,
+    "FAIL": ExitCode.FAILED,
+}
+
+
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
     """The code that tells most when several apply: 12 > 130 > 4, 10 > 1 > 14 > 11 > 13 > 0."""
     return min(codes, key=PRECEDENCE.index, default=ExitCode.PASSED)

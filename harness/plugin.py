@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -17,7 +19,7 @@ from harness import plan, provenance
 from harness.bench import load as load_bench
 from harness.engine import Progress
 from harness.errors import BenchError, HarnessError, PreflightError
-from harness.exitcode import ExitCode, worst
+from harness.exitcode import OF_VERDICT, ExitCode, worst
 from harness.measurement import Measurement
 from harness.preflight import Table
 from harness.report import terminal
@@ -25,13 +27,6 @@ from harness.run import Options, Run
 
 LINE_EVERY_S: Final = 60.0
 """Without a terminal: one progress line a minute."""
-
-VERDICT_CODES: Final = {
-    "PASS": ExitCode.PASSED,
-    "INDETERMINATE": ExitCode.INDETERMINATE,
-    "INVALID": ExitCode.INVALID,
-    "FAIL": ExitCode.FAILED,
-}
 
 
 class NotCertifiedError(AssertionError):
@@ -42,14 +37,32 @@ class NotCertifiedError(AssertionError):
         super().__init__(text)
 
 
+def _seconds(text: str) -> float:
+    """A stream length in s, from a millisecond to a year."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0.001 <= value <= 31_536_000:
+        raise argparse.ArgumentTypeError(f"wanted seconds, more than none and at most a year; found {text!r}")
+    return value
+
+
+def _rate(text: str) -> int:
+    """Packets a second, at least one."""
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 100_000_000:
+        raise argparse.ArgumentTypeError(f"wanted whole packets a second, at least 1; found {text!r}")
+    return int(text)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of a certification; inert for everything that is not under testplans/."""
     group = parser.getgroup("millicert", "certification of one-way delay")
     group.addoption("--bench", metavar="NAME|PATH", help="bench file (default: env MILLICERT_BENCH, ini, simulated)")
     group.addoption("--results", metavar="DIR", help="where run folders go (default: ini, results/)")
     group.addoption("--operator", metavar="NAME", help="who stands at the bench; goes into the report")
-    group.addoption("--duration", metavar="SECONDS", type=float, help="other stream length; shorter is INCOMPLETE")
-    group.addoption("--rate", metavar="PPS", type=int, help="other packet rate; less than planned is INCOMPLETE")
+    group.addoption("--duration", metavar="SECONDS", type=_seconds, help="other stream length; shorter is INCOMPLETE")
+    group.addoption("--rate", metavar="PPS", type=_rate, help="other packet rate; less than planned is INCOMPLETE")
     group.addoption("--policy", metavar="NAME|FILE", help="judge by this policy instead of the bench's")
     group.addoption("--preflight-only", action="store_true", help="check the bench, measure nothing")
     group.addoption(
@@ -66,7 +79,12 @@ def _is_certification(config: pytest.Config) -> bool:
     if config.getoption("--bench"):
         return True
     here = config.invocation_params.dir
-    return any("testplans" in (here / arg.split("::", 1)[0]).resolve().parts for arg in config.args)
+    return any(_among_plans((here / arg.split("::", 1)[0]).resolve(), config.rootpath) for arg in config.args)
+
+
+def _among_plans(path: Path, root: Path) -> bool:
+    """Whether a path is testplans/ or below it; the checkout itself may lie in a folder of that name."""
+    return "testplans" in (path.relative_to(root) if path.is_relative_to(root) else path).parts
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,7 +108,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 policy=config.getoption("--policy"),
             ),
         )
-    except BenchError as why:
+    except HarnessError as why:
         raise pytest.UsageError(str(why)) from why
     certification = config.stash[CERTIFICATION] = Certification(config, run)
     config.pluginmanager.register(certification, "millicert-certification")
@@ -176,6 +194,8 @@ class Certification:
             found = getattr(getattr(item, "obj", None), plan.STEP, None)
             if found is not None:
                 steps.append((item.nodeid, item.callspec.params["link"], found))  # type: ignore[attr-defined]
+        if not session.items and not self.config.option.collectonly:
+            raise pytest.UsageError("wanted tests to run; found none; change -k, -m or the path")
         try:
             self.run.commit(steps, collect_only=bool(self.config.option.collectonly))
         except HarnessError as why:
@@ -203,7 +223,7 @@ class Certification:
         again = bool(self.run.stop.reason)
         self.run.stop.ask(name)
         self.codes.add(ExitCode.SIGNAL)
-        if self._finishing:
+        if self._finishing or self._cut_off:
             return  # the folder is being sealed: that takes seconds and must not be torn
         if number != signal.SIGINT or again or not self.run.measuring:
             self._cut_off = True
@@ -249,7 +269,7 @@ class Certification:
                 self.writer.write_line(line)
 
     def _observe(self, progress: Progress) -> None:
-        live = sys.stdout.isatty()
+        live = bool(self.writer.isatty)
         now = time.monotonic()
         if progress.elapsed_ns < self._elapsed_ns and not live:
             self._last_line = now  # another stream: its first line comes after a minute
@@ -289,10 +309,17 @@ class Certification:
                 report.longrepr = str(error)
             elif isinstance(error, PreflightError):
                 report.longrepr = str(error)
+            elif isinstance(error, BenchError):
+                report.longrepr = str(error)
+                self.codes.add(ExitCode.USAGE)
             elif isinstance(error, HarnessError):
                 report.longrepr = f"{type(error).__name__}: {error}"
-                self.run.note_error(str(error))
                 self.codes.add(ExitCode.INVALID)
+            elif report.failed and not self.codes & {ExitCode.PREFLIGHT}:
+                self.run.note_error(f"{type(error).__name__}: {error}")
+                self.codes.add(ExitCode.FAILED)
+            if self.codes & {ExitCode.USAGE}:
+                item.session.shouldstop = "the bench or the command line cannot be used"
             if self.codes & {ExitCode.PREFLIGHT}:
                 item.session.shouldstop = "preflight failed: nothing was measured"
             elif self.run.stop.reason:
@@ -311,29 +338,36 @@ class Certification:
     def _finish(self) -> None:
         """Judge everything once more from the archive, write the report, seal the folder."""
         self._finishing = True
-        self._close_line()
+        with contextlib.suppress(OSError):  # the terminal may be gone: that is what SIGHUP says
+            self._close_line()
         try:
             self.result = self.run.finish(cut_off=self._cut_off)
         except HarnessError as why:
             self.codes.add(ExitCode.INVALID)
-            self.say([f"{type(why).__name__}: {why}"])
+            with contextlib.suppress(OSError):
+                self.say([f"{type(why).__name__}: {why}"])
         if self.result is None:
             return
+        if self.run.unsealed:
+            self.codes.add(ExitCode.INVALID)
         if any(requirement["directions"] for requirement in self.result["requirements"]):
-            self.codes.add(VERDICT_CODES[self.result["verdict"]])
+            self.codes.add(OF_VERDICT[self.result["verdict"]])
         if not self.result["complete"]:
             self.codes.add(ExitCode.INCOMPLETE)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
         """Tell the shell what happened by DESIGN's exit codes, after all other hooks had theirs."""
+        if session.exitstatus == pytest.ExitCode.INTERRUPTED and self.result is None and not self.codes:
+            self.codes.add(ExitCode.SIGNAL)
         if self.result is None and not self.config.option.collectonly and not self.codes:
             self.codes.add(ExitCode.INCOMPLETE)
         yield
-        if self.config.option.collectonly or session.exitstatus in {3, 4, 5}:
-            return
-        code = worst(self.codes | ({ExitCode.FAILED} if session.testsfailed and not self.codes else set()))
-        session.exitstatus = int(code)
+        if not self.config.option.collectonly and session.exitstatus not in {
+            pytest.ExitCode.INTERNAL_ERROR,
+            pytest.ExitCode.USAGE_ERROR,
+        }:
+            session.exitstatus = int(worst(self.codes))
 
     def pytest_terminal_summary(self) -> None:
         """The certification table, in every case."""

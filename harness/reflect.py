@@ -19,6 +19,7 @@ from fastpath import clock as core_clock
 from fastpath import wire
 from fastpath.reflector import Reflector
 from harness import provenance
+from harness.disk import make_directory
 from harness.errors import HarnessError
 from harness.evidence import chrony, kernel, leap
 from harness.evidence.gatherer import EvidenceGatherer
@@ -30,7 +31,10 @@ JOURNAL_EVERY_S: Final = 10.0
 
 def listen(address: str, port: int) -> socket.socket:
     """A UDP socket on the address. Raises HarnessError with what to type when the port is refused."""
-    family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+    except ValueError as why:
+        raise HarnessError("an address to listen on", f"{address} ({why})", "`ip addr` lists this host's") from why
     made = socket.socket(family, socket.SOCK_DGRAM)
     try:
         if family == socket.AF_INET6:
@@ -59,6 +63,13 @@ def _first_free_port() -> int:
         return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return 1024
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError as why:
+        raise HarnessError("a prefix to allow", f"{text} ({why})", "write it as 192.0.2.0/24 or 2001:db8::/32") from why
 
 
 class Status:
@@ -101,8 +112,8 @@ def serve(
     end. Raises HarnessError when the port or the journal cannot be had.
     """
     tai_utc_s = leap.tai_utc_now()
-    networks = [ipaddress.ip_network(each, strict=False) for each in allow]
-    journal_path.parent.mkdir(parents=True, exist_ok=True)
+    networks = [_network(each) for each in allow]
+    make_directory(journal_path.parent)
     with (
         listen(address, port) as far,
         Journal(journal_path) as journal,
@@ -140,6 +151,7 @@ def serve(
         worker = threading.Thread(target=reflector.run, name="reflector")
         worker.start()
         status = Status(reflector)
+        say(f"reflecting on {address} port {port} {'with' if key else 'without'} a key; journal {journal_path}")
         journaled = time.monotonic()
         try:
             while not ended.wait(STATUS_EVERY_S) and worker.is_alive():
@@ -147,7 +159,10 @@ def serve(
                 say(status.line(gatherer.claim("far")))
                 if time.monotonic() - journaled >= JOURNAL_EVERY_S:
                     journaled = time.monotonic()
-                    _note(journal, gatherer, reflector)
+                    try:
+                        _note(journal, gatherer, reflector)
+                    except HarnessError as why:  # a full disk must not end the other end's measurement
+                        say(f"the journal cannot be written: {why}")
         finally:
             reflector.stop()
             worker.join(5)
@@ -156,6 +171,12 @@ def serve(
                 signal.signal(number, handler)
             _note(journal, gatherer, reflector)
             journal.append("reflector.end", reason=reasons[0] if reasons else "the answering thread ended")
+        if not reasons:
+            raise HarnessError(
+                "an answering thread that runs until a signal",
+                "it ended by itself",
+                f"see the last lines of {journal_path}",
+            )
         return reflector.counters()
 
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
-
-from pyroute2.netlink.exceptions import NetlinkError
 
 from fastpath import timestamping, wire
 from fastpath.timestamping import Capability
 from harness import engine, plan, preflight, provenance, stage
 from harness.archive.folder import CALIBRATIONS, MEASUREMENTS, RunFolder, plan_hash, unfinished
+from harness.archive.segments import SegmentWriter
 from harness.bench import POLICIES, Bench
-from harness.calibration import calibrate
+from harness.calibration import LEAST, calibrate
+from harness.canonical import canonical
 from harness.certificate import judge
 from harness.clock import ClockState
-from harness.errors import ArchiveError, BenchError
+from harness.errors import ArchiveError, BenchError, EngineError, HarnessError
 from harness.evidence import in_band, leap
 from harness.evidence.gatherer import EvidenceGatherer, sources_of
 from harness.evidence.kernel import Kernel
@@ -29,12 +29,17 @@ from harness.measurement import Calibration, Health, Measurement
 from harness.policy import Requirement
 from harness.policy import parse as parse_policy
 from harness.report import junit, pdf, phrases, plots
-from harness.report.glyphs import ReportError
 from harness.stage import Scene
 from harness.stream import Stream
 
 CALIBRATION_S: Final = 2
-"""Length of a simulated back-to-back calibration at field rate and size."""
+"""Least length of a simulated back-to-back calibration at field rate and size."""
+
+LEAST_KEY: Final = 16
+"""Octets of a key: the strength of the 128-bit HMAC it makes (RFC 8762 4.4)."""
+
+FLUSH_S: Final = 15.0
+"""Rows older than this are on disk, whatever happens next."""
 
 
 PROBE_SIZE: Final = 512
@@ -62,17 +67,23 @@ class Options:
 
 
 def read_key(path: Path) -> bytes:
-    """A link's HMAC key: the file's hex digits, or its text as it stands. Raises BenchError when it is empty."""
+    """A link's HMAC key: at least 16 octets as hex digits. Raises BenchError when it is anything else, or public."""
     try:
+        mode = path.stat().st_mode & 0o777
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as why:
         raise BenchError(f"a key file {path}", str(why), "write the key as hex digits: `openssl rand -hex 32`") from why
-    if not text:
-        raise BenchError(f"a key in {path}", "nothing", "write it as hex digits: `openssl rand -hex 32`")
+    if mode & 0o077:
+        raise BenchError(f"a key file that only its owner reads, {path}", f"mode {mode:04o}", f"chmod 600 {path}")
     try:
-        return bytes.fromhex(text)
-    except ValueError:
-        return text.encode()
+        key = bytes.fromhex(text)
+    except ValueError as why:
+        raise BenchError(f"hex digits in {path}", str(why), "write it anew: `openssl rand -hex 32`") from why
+    if len(key) < LEAST_KEY:
+        raise BenchError(
+            f"a key of {LEAST_KEY} octets or more in {path}", f"{len(key)}", "write it anew: `openssl rand -hex 32`"
+        )
+    return key
 
 
 def read_policy(name: str) -> str:
@@ -101,6 +112,8 @@ class Run:
         self.measuring = False
         self.unprinted = ""
         """Why there is no PDF; empty when there is one."""
+        self.unsealed = ""
+        """Why the folder could not be sealed; empty when it is, or when nothing went wrong."""
         self.folder: RunFolder | None = None
         self.steps: list[tuple[str, str, plan.Step]] = []
         self.shortened: list[str] = []
@@ -111,12 +124,14 @@ class Run:
 
     # -- the plan --------------------------------------------------------------------------------------------
 
-    def stream_of(self, step: plan.Step) -> Stream:
-        """The stream that will run for a step: plan, bench, command line; its seed is drawn when it runs."""
+    def stream_of(self, step: plan.Step, link_name: str) -> Stream:
+        """The stream that will run for a step on a link: plan, bench, command line; its seed is drawn when it runs.
+
+        Every flow that the link declares is probed unless the bench file says otherwise for the stream.
+        """
         duration = self.options.duration_s
-        flows = min(len(link.flow_ports) for link in self.bench.links)
         stream, notes = plan.resolve(
-            replace(step.stream, flows=min(step.stream.flows, flows)),
+            replace(step.stream, flows=len(self.bench.link(link_name).flow_ports)),
             dict(self.bench.streams.get(step.stream.name, {})),
             duration_ns=None if duration is None else round(duration * 1e9),
             rate_pps=self.options.rate_pps,
@@ -142,10 +157,16 @@ class Run:
         for test, link, step in steps:
             self.requirement(step.requirement)
             planned.append(
-                {"test": test, "link": link, "requirement": step.requirement, "stream": asdict(self.stream_of(step))}
+                {
+                    "test": test,
+                    "link": link,
+                    "requirement": step.requirement,
+                    "stream": asdict(self.stream_of(step, link)),
+                }
             )
         if collect_only:
             return
+        simulated = ["simulated bench"] if self.bench.simulated else self._virtual()
         body: dict[str, object] = {
             "schema": "millicert-plan/1",
             "steps": planned,
@@ -157,6 +178,7 @@ class Run:
                 "lab": asdict(self.bench.lab),
                 "machine": {name: told for name, told in provenance.machine().items() if name != "boot_id"},
                 "plans": sorted({test.split("::")[0] for test, _, _ in steps}),
+                "simulated": simulated,
                 "links": [link.name for link in self.bench.links],
                 "incomplete": self._unplanned() + self.shortened,
                 "waived": list(self.options.waived),
@@ -167,20 +189,20 @@ class Run:
             return
         self.folder = RunFolder.create(
             self.options.results,
-            self.bench.simulated or self._virtual(),
+            bool(simulated),
             body,
             bench=self.bench.text,
             policy=self.policy_text,
             environment={"software": provenance.software(), "machine": provenance.machine()},
         )
 
-    def _virtual(self) -> bool:
-        """Whether a link of a real bench leaves through veth, lo or tap: then it is a simulation all the same."""
-        found = False
+    def _virtual(self) -> list[str]:
+        """Links of a real bench that leave through veth, lo or tap: then it is a simulation all the same."""
+        found: set[str] = set()
         for link in self.bench.links:
-            with contextlib.suppress(OSError, NetlinkError):  # no route, no interface: preflight says which and why
-                found = found or bool(stage.facts(link))
-        return found
+            with contextlib.suppress(EngineError):  # preflight says which and why
+                found.update(stage.facts(link))
+        return sorted(found)
 
     def _unplanned(self) -> list[str]:
         """What the policy wants and this run's selection of tests leaves out."""
@@ -193,13 +215,13 @@ class Run:
         ]
 
     def _resume(self, body: Mapping[str, object]) -> None:
-        found = unfinished(self.options.results, plan_hash(body))
-        wanted = self.options.resume
-        if found is None or wanted not in {"newest", found.path.name}:
+        wanted = self.options.resume or "newest"
+        found = unfinished(self.options.results, plan_hash(body), "" if wanted == "newest" else wanted)
+        if found is None:
             raise ArchiveError(
-                "an interrupted run of this very plan, bench and software"
+                "an interrupted run of this very plan, bench, command line and software"
                 + ("" if wanted == "newest" else f" named {wanted}"),
-                "none" if found is None else f"{found.path.name}",
+                "none",
                 "start a new run without --resume",
             )
         self.folder = RunFolder.open(found.path)
@@ -231,14 +253,14 @@ class Run:
 
     def preflight(self) -> preflight.Table:
         """Every check, journaled. Raises BenchError when a waived check does not exist."""
-        streams = {step.stream.name: self.stream_of(step) for _, _, step in self.steps}
+        streams = {step.stream.name: self.stream_of(step, link) for _, link, step in self.steps}
         asked: dict[str, tuple[engine.Answer, Capability]] = {}
 
         def ask(link: Link) -> tuple[engine.Answer, Capability]:
             """Both answers about a link from one scene."""
             if link.name not in asked:
                 here = self.stage.link(link)
-                stream = next(iter(streams.values()), Stream("probe", 1, 0, PROBE_SIZE, flows=1))
+                stream = replace(next(iter(streams.values()), Stream("probe", 1, 0, PROBE_SIZE)), flows=1)
                 with self.stage.scene(here, stream, self.key(link), unknown) as scene:
                     able = timestamping.enable(scene.sockets[0].fileno())
                     asked[link.name] = engine.probe(here, stream, scene.sockets, scene.near, self.key(link)), able
@@ -267,14 +289,26 @@ class Run:
         A measurement that an interrupted run had finished is carried, not repeated.
         """
         link = self.stage.link(self.bench.link(link_name))
-        stream = replace(self.stream_of(step), seed=secrets.token_hex(16))
+        stream = replace(self.stream_of(step, link_name), seed=secrets.token_hex(16))
         name = f"{link.name}-{stream.name}"
         if name in self.opened.finished:
             return self.opened.load(name)
         calibration = self._calibration(link, stream)
-        measurement = self._play(name, link, stream, observe, MEASUREMENTS, calibration)
-        self.opened.finish(measurement)
+        with self._begun(name, MEASUREMENTS) as writer:
+            measurement = self._play(name, link, stream, observe, writer, calibration)
+            self.opened.finish(measurement)
         return measurement
+
+    @contextlib.contextmanager
+    def _begun(self, name: str, section: str) -> Iterator[SegmentWriter]:
+        """A measurement that is set aside, with its rows, when something keeps it from its end."""
+        writer = self.opened.begin(name, section)
+        try:
+            yield writer
+        except Exception as why:
+            self.note_error(f"{section}/{name}: {type(why).__name__}: {why}")
+            self.opened.abandon(name, section)
+            raise
 
     def _calibration(self, link: Link, stream: Stream) -> Calibration | None:
         """Back to back at field rate and size before each simulated stream; none on a real link without its own."""
@@ -287,10 +321,12 @@ class Run:
             if carried is not None:
                 self._calibrations[at] = carried
                 return carried
-            short = replace(stream, name="patch", duration_ns=CALIBRATION_S * 1_000_000_000)
-            patched = self._play(name, link, short, lambda _: None, CALIBRATIONS, None, patch=True)
-            made = calibrate(name, patched.samples, short, patched.near_planes)
-            self.opened.finish(patched, CALIBRATIONS, made)
+            seconds = max(CALIBRATION_S, -(-2 * LEAST // stream.rate_pps))
+            short = replace(stream, name="patch", duration_ns=seconds * 1_000_000_000)
+            with self._begun(name, CALIBRATIONS) as writer:
+                patched = self._play(name, link, short, lambda _: None, writer, None, patch=True)
+                made = calibrate(name, patched.samples, short, patched.near_planes)
+                self.opened.finish(patched, CALIBRATIONS, made)
             self._calibrations[at] = made
         return self._calibrations[at]
 
@@ -300,14 +336,22 @@ class Run:
         link: Link,
         stream: Stream,
         observe: Callable[[engine.Progress], None],
-        section: str,
+        writer: SegmentWriter,
         calibration: Calibration | None,
         *,
         patch: bool = False,
     ) -> Measurement:
-        writer = self.opened.begin(name, section)
         gatherer = EvidenceGatherer(sources_of(self.bench, link, self.tai_utc_s))
         key = self.key(link)
+
+        flushed = time.monotonic()
+
+        def sink(rows: engine.Columns) -> None:
+            nonlocal flushed
+            writer.append(rows)
+            if time.monotonic() - flushed >= FLUSH_S:
+                writer.flush()
+                flushed = time.monotonic()
 
         def estimate() -> int:
             return self._error_estimate(gatherer, link)
@@ -322,7 +366,7 @@ class Run:
                     scene.sockets,
                     scene.near,
                     key=key,
-                    sink=writer.append,
+                    sink=sink,
                     observe=observe,
                     stop=self.stop,
                 )
@@ -409,31 +453,44 @@ class Run:
     def finish(self, *, cut_off: bool) -> Mapping[str, Any] | None:
         """Judge everything from disk, write report and JUnit, seal; the stage is closed whatever happens.
 
-        ``cut_off`` (a second SIGINT, TERM, HUP) leaves the folder unsealed, so that --resume can go on with it.
+        ``cut_off`` (a second SIGINT, TERM, HUP) leaves the folder unsealed, so that --resume can go on with it. A
+        result that cannot be written is still returned: a full disk must not hide a FAIL; ``unsealed`` says why.
         """
         try:
             if self.folder is None:
                 return None
-            result = self.folder.judge()
-            measurements = self.folder.measurements
-            stamp = max((each.health.ended_ns for each in measurements), default=0) // 1_000_000_000
-            written = (self.folder.path / "data" / "result.json").read_bytes()
-            try:
-                made = pdf.pdf(result, plots.plots(measurements, result), written, timestamp=stamp)
-                self.folder.add_file("report.pdf", made)
-            except ReportError as why:  # a name no font can write must not cost the verdict
-                self.note_error(str(why))
-                self.unprinted = str(why)
-            self.folder.add_file("junit.xml", junit.junit(result))
             if cut_off:
+                self.folder.keep()
+            result = self.folder.judged()
+            try:
+                self._write(result, seal=not cut_off)
+            except HarnessError as why:
+                self.unsealed = str(why)
                 self.folder.close()
-            else:
-                self.folder.seal()
             return result
         finally:
             if self._stage is not None:
                 self._stage.close()
                 self._stage = None
+
+    def _write(self, result: Mapping[str, Any], *, seal: bool) -> None:
+        folder = self.opened
+        written = canonical(dict(result))
+        folder.add_file("result.json", written)
+        folder.add_file("junit.xml", junit.junit(result))
+        measurements = folder.measurements
+        stamp = max((each.health.ended_ns for each in measurements), default=time.time_ns()) // 1_000_000_000
+        try:
+            made = pdf.pdf(result, plots.plots(measurements, result), written, timestamp=stamp)
+        except Exception as why:  # a report that cannot be drawn must not cost the verdict
+            self.unprinted = f"none: {type(why).__name__}: {why}"
+            self.note_error(self.unprinted)
+        else:
+            folder.add_file("report.pdf", made)
+        if seal:
+            folder.seal()
+        else:
+            folder.close()
 
     # -- what the terminal shows -----------------------------------------------------------------------------
 
@@ -451,7 +508,7 @@ class Run:
 
     def plan_lines(self) -> list[str]:
         """How many steps, how long, where they will be kept."""
-        total = sum(self.stream_of(step).duration_ns for _, _, step in self.steps) // 1_000_000_000
+        total = sum(self.stream_of(step, link).duration_ns for _, link, step in self.steps) // 1_000_000_000
         if self.bench.simulated:
             total += CALIBRATION_S * len(self.steps)
         lines = [f"plan      {len(self.steps)} streams, about {-(-total // 60)} min"]
@@ -465,6 +522,8 @@ class Run:
             return []
         path = self.folder.path
         lines = [f"report    {self.unprinted or path / 'data' / 'report.pdf'}"]
+        if self.unsealed:
+            return [f"not sealed  {path}: {self.unsealed}"]
         if cut_off:
             return [*lines, f"cut off   {path} is not sealed: the same command with --resume goes on with it"]
         return [*lines, f"verify    millicert verify {path}"]

@@ -10,11 +10,13 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 from pyroute2.iproute.linux import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from fastpath import clock as core_clock
 from fastpath import timestamping
 from harness import engine
 from harness.bench import Bench
+from harness.errors import EngineError
 from harness.link import Link
 from harness.samples import NO_STALLS, Column, Stalls
 from harness.simulation.clocks import SiteClock
@@ -94,14 +96,41 @@ class RealStage:
 
 
 def facts(link: Link) -> tuple[str, ...]:
-    """Simulation facts of the interface that reaches the far end: veth, lo and tap carry no real light."""
-    with IPRoute() as kernel:  # type: ignore[no-untyped-call]  # pyroute2 is only half typed
-        routes = kernel.route("get", dst=link.endpoint.far_address)
-    names = {socket.if_indextoname(index) for route in routes if (index := route.get_attr("RTA_OIF"))}
-    if link.endpoint.interface:
-        names.add(link.endpoint.interface)
-    told = [(name, timestamping.interface_facts(name)) for name in sorted(names)]
+    """Simulation facts of the interface that reaches the far end: veth, lo and tap carry no real light.
+
+    A VLAN, bond or bridge on top of one is one. Raises EngineError when the kernel knows no way to the far end.
+    """
+    address, _, zone = link.endpoint.far_address.partition("%")
+    named = link.endpoint.interface or zone
+    try:
+        with IPRoute() as kernel:  # type: ignore[no-untyped-call]  # pyroute2 is only half typed
+            way = {"oif": socket.if_nametoindex(named)} if named else {}
+            routes = kernel.route("get", dst=address, **way)
+            beneath: dict[int, set[int]] = {}
+            for each in kernel.get_links():
+                lower = each.get_attr("IFLA_LINK")  # of a veth it is the peer, which may be in another namespace
+                if lower is not None and each.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") != "veth":
+                    beneath.setdefault(each["index"], set()).add(lower)
+                if (master := each.get_attr("IFLA_MASTER")) is not None:
+                    beneath.setdefault(master, set()).add(each["index"])
+        found = {index for route in routes if (index := route.get_attr("RTA_OIF"))}
+        found |= {lower for index in found for lower in beneath.get(index, ())}
+        told = [(name, timestamping.interface_facts(name)) for name in sorted(map(_name, found)) if name]
+    except (OSError, NetlinkError) as why:
+        raise EngineError(
+            f"a way to {link.endpoint.far_address} through {named or 'any interface'}",
+            str(why),
+            "`ip route get` shows what the kernel knows; correct far_address or interface in the bench file",
+        ) from why
     return tuple(f"{fact.driver} interface {name} at the near end" for name, fact in told if fact.virtual)
+
+
+def _name(index: int) -> str:
+    """Name of an interface by index, empty when it is in another namespace."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return ""
 
 
 class SimulatedStage:

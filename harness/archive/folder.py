@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -72,11 +73,13 @@ def file_name(text: str) -> str:
 
 def provenance(path: Path, book: Ledger) -> dict[str, JSON]:
     """What the judge is told of the run: plan.json's own "provenance" object, run id and the committed hashes."""
-    given = parse_object(read_file(path / PLAN), PLAN).get("provenance", {})
+    given: Any = parse_object(read_file(path / PLAN), PLAN).get("provenance", {})
     if not isinstance(given, dict):
         raise ArchiveError(f"an object as provenance in {PLAN}", repr(given), "restore that file from a copy")
+    again = [f"{source} was begun again; the earlier attempt is kept in data/{target}" for source, target in book.moves]
     return {
         **given,
+        "deviations": [*given.get("deviations", ()), *again],
         "run": book.run,
         "plan_sha256": book.plan_sha256,
         "policy_sha256": book.committed.get(POLICY, ""),
@@ -104,12 +107,16 @@ class Unfinished:
     """Ids of those that began and did not; `RunFolder.open` sets them aside."""
 
 
-def unfinished(root: Path, plan_sha256: str) -> Unfinished | None:
+def unfinished(root: Path, plan_sha256: str, name: str = "") -> Unfinished | None:
     """The newest run under ``root`` or ``root/simulated`` that has this plan and no seal; None when there is none.
 
-    Reads only. ``plan_sha256`` is `plan_hash` of the plan.
+    Reads only. ``plan_sha256`` is `plan_hash` of the plan; ``name`` asks for one run by its id.
     """
-    found = [p for p in (*root.glob("*"), *root.glob("simulated/*")) if _RUN.fullmatch(p.name) and not bag.sealed(p)]
+    found = [
+        p
+        for p in (*root.glob("*"), *root.glob("simulated/*"))
+        if _RUN.fullmatch(p.name) and name in {"", p.name} and not bag.sealed(p)
+    ]
     for path in sorted(found, key=lambda p: p.name, reverse=True):
         try:
             book = ledger(read(path / JOURNAL).entries)
@@ -332,6 +339,24 @@ class RunFolder:
         )
         del self._writers[name]
 
+    def abandon(self, measurement_id: str, section: str = MEASUREMENTS) -> None:
+        """Set a begun measurement aside under attempts, with the rows it has: something kept it from its end."""
+        name = f"{section}/{measurement_id}"
+        writer = self._writers.pop(name, None)
+        if writer is None:
+            return
+        with contextlib.suppress(ArchiveError):  # a full disk keeps what is on it
+            writer.flush()
+        attempt = 1 + max((int(target.split("/")[1]) for _, target in self.ledger.moves), default=0)
+        self.journal.append(SET_ASIDE, measurement=name, attempt=attempt)
+        self._move(name, f"attempts/{attempt}/{name}")
+
+    def keep(self) -> None:
+        """Put the rows of every begun measurement on disk, as far as it takes them: the run is being cut off."""
+        for writer in self._writers.values():
+            with contextlib.suppress(ArchiveError):
+                writer.flush()
+
     def store(
         self, measurement: Measurement, section: str = MEASUREMENTS, calibration: Calibration | None = None
     ) -> None:
@@ -348,13 +373,14 @@ class RunFolder:
         write_file(self.path / path, data)
         self.journal.append(FILE, path=path, sha256=sha256(data))
 
-    def judge(self, judge: Judge = certify) -> dict[str, Any]:
-        """Judge what is on disk, write result.json (canonical) and return its content.
-
-        The measurements are read back first: what is judged is what an auditor will find.
-        """
+    def judged(self, judge: Judge = certify) -> dict[str, Any]:
+        """The result of what is on disk; the measurements are read back, so it is what an auditor will find."""
         book = self.ledger
-        result = dict(judge(measurements(self.path, book), self.policy, provenance(self.path, book)))
+        return dict(judge(measurements(self.path, book), self.policy, provenance(self.path, book)))
+
+    def judge(self, judge: Judge = certify) -> dict[str, Any]:
+        """Judge what is on disk, write result.json (canonical) and return its content."""
+        result = self.judged(judge)
         self.add_file(RESULT.removeprefix("data/"), canonical(result))
         return result
 

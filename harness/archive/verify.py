@@ -66,6 +66,7 @@ def verify(path: Path, judge: Judge = certify, here: Callable[[], Mapping[str, o
     """
     if not path.is_dir():
         return [Check("bag", "failed", f"{path} is not a folder")]
+    path = path.resolve()  # "." has no name, and a link has another
     if (path / ORIGINAL).exists():
         return list(_judged_again(path, judge, here))
     return list(_run(path, judge, here))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from xml.etree import ElementTree as ET
 
-FAILURE_TYPE = {"FAIL": "nonconforming", "INDETERMINATE": "indeterminate"}
+ILLEGAL: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot say."""
+
+FAILURE_TYPE: Final = {"FAIL": "nonconforming", "INDETERMINATE": "indeterminate"}
 
 
 def junit(result: Mapping[str, Any]) -> bytes:
@@ -39,5 +43,8 @@ def junit(result: Mapping[str, Any]) -> bytes:
     for fact in result["simulated"]:
         ET.SubElement(properties, "property", name="simulated", value=fact)
     suite.insert(0, properties)
+    for each in suite.iter():
+        for key, text in each.attrib.items():
+            each.set(key, ILLEGAL.sub("\ufffd", text))
     ET.indent(suite)
     return bytes(ET.tostring(suite, encoding="utf-8", xml_declaration=True)) + b"\n"

@@ -119,7 +119,8 @@ def test_losses_are_counted_as_the_fibre_made_them(tmp_path: Path) -> None:
     counters = told.measurements[0].health.counters
     counts = told.result["streams"][0]["counts"]
     lost = counts["lost_forward"] + counts["lost_backward"] + counts["lost_unknown"]
-    assert 0 < lost <= counters["fibre_lost_by_plan"]
+    planned = counters["fibre_lost_by_plan"]  # with warm-up and flush packets, which are no rows
+    assert 0.98 * planned <= lost <= planned
     assert told.result["verdict"] == "FAIL"  # far more than 10 % never arrive
 
 

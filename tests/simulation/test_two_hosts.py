@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from harness.simulation.metro import Metro
 from harness.simulation.plant import FibrePath, LinkPlant
 
 ROOT = Path(__file__).resolve().parents[2]
-KEY = "6d696c6c6963657274206b657920666f722074657374732c20333220627974732e"
+KEY = "6d696c6c6963657274206b657920666f722074657374732c2033322062797465"
 ENV = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 BENCH = """
@@ -65,6 +66,8 @@ def metro() -> Iterator[Metro]:
             yield made
             made.fibre("wire").stop()
     except SimulationError as why:
+        if os.geteuid() == 0 and Path("/proc/self/ns/net").exists():
+            raise
         pytest.skip(f"wants network namespaces: {why.found}")
 
 
@@ -94,7 +97,7 @@ class Pair:
     def reflect(self, *options: str) -> subprocess.Popen[str]:
         end = self.metro.endpoint("wire")
         command = [sys.executable, "-m", "harness.cli", "reflect", "--listen", end.far_address]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [
                 *self.metro.enter("wire", "far"),
                 *command,
@@ -110,6 +113,13 @@ class Pair:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        for _ in range(600):
+            if process.poll() is not None or (
+                self.journal.exists() and "reflector.start" in self.journal.read_text(encoding="utf-8")
+            ):
+                break
+            time.sleep(0.05)
+        return process
 
     def certify(self) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pytest", "-p", "harness.plugin", "testplans/", "--bench", str(self.bench)]
