@@ -131,7 +131,7 @@ def judge(measurements: Sequence[Measurement], policy: Policy, provenance: Mappi
             "verdict": str(verdict),
             "complete": not missing,
             "incomplete_reasons": list(dict.fromkeys(missing)),
-            "simulated": sorted({fact for study in studies for fact in study.simulated}),
+            "simulated": sorted({*provenance.get("simulated", ()), *(f for study in studies for f in study.simulated)}),
             "policy": policy.model_dump(mode="json", exclude={"requirements"}),
             "provenance": dict(provenance),
             "requirements": requirements,
