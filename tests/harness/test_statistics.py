@@ -167,7 +167,15 @@ def test_vif_of_bursts_is_found_and_of_noise_is_not() -> None:
     assert 25 < block_vif(bursts[bursts < n], n) < 120
     assert block_vif(np.arange(0), n) == 1
     assert block_vif(np.arange(n), n) == 1
-    assert block_vif(bursts[bursts < 2_000], 2_000) == 1  # 30 blocks of 100 do not fit
+    assert block_vif(bursts[bursts < 2_000], 2_000) == 1  # 32 blocks of 100 do not fit
+
+
+@pytest.mark.parametrize("n", [3_750, 7_500, 15_000, 30_000, 60_000, 3_000, 3_100, 3_200])
+@pytest.mark.parametrize("share", [(1, 2), (1, 3), (9, 10)])
+def test_the_number_of_blocks_alone_leaves_no_window_short(n: int, share: tuple[int, int]) -> None:
+    # K blocks all above or all below have a variance of K / (K - 1) B^2 p (1 - p): no sample can look worse
+    drift = np.arange(n * share[0] // share[1], n)
+    assert n / block_vif(drift, n) >= 30
 
 
 def test_estimate_without_enough_samples_has_no_bounds() -> None:
