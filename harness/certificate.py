@@ -2,10 +2,11 @@
 
 How doubt is counted. A statement's PASS takes every packet in doubt as an excess, its FAIL takes none of them:
 a lost packet is plus infinity for the PASS of both directions, but for the FAIL only of the direction in which a
-stateful reflector proves the loss; a packet without a stamp is no delay for the PASS (a gate bounds their share) and
-minus infinity for the FAIL; a stray user-space stamp among kernel or NIC stamps is kept at face value for the PASS
+stateful reflector proves the loss; a received packet without a stamp is plus infinity for the PASS, of the whole time and of
+its window, and minus infinity for the FAIL, so no sent packet is left out of either; a stray user-space stamp among kernel or NIC stamps is kept at face value for the PASS
 (it can only make the delay longer) and minus infinity for the FAIL. Where user-space stamps are more than
-the policy's minority, the whole direction takes the user-space plane's component.
+the policy's minority, the whole direction takes the user-space plane's component. A window in which a flow sent
+nothing has no effective sample: it is listed, and the direction cannot pass.
 """
 
 from __future__ import annotations
@@ -217,6 +218,8 @@ class _Study:
     paths: list[gate.Jump] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     stalls: dict[str, Json] = field(default_factory=dict)
+    end_ns: int = 0
+    """End of the schedule, ns from the stream's start."""
 
     def bias(self, direction: Direction) -> int:
         found = self.measurement.calibration
@@ -298,6 +301,7 @@ def _study(m: Measurement, policy: Policy, loaded: Collection[str]) -> _Study:
         bracket(link),
     )
     study.simulated = _simulated(m)
+    study.end_ns = int(m.samples.scheduled.max()) + 1 if len(m.samples) else 0
     flags = m.samples.flags
     study.counts = {
         "scheduled": len(m.samples),
@@ -434,15 +438,15 @@ def _guarded(requirement: Requirement, budget: Budget) -> int:
     return (requirement.limit_ns * 1000 - budget.expanded_ps) // 1000
 
 
-def _window_edges(scheduled: Column, window_ns: int) -> list[tuple[int, int, int]]:
-    """(start s, first row, end row) of every window; a rest of less than half a window joins the last one."""
-    if scheduled.shape[0] == 0:
-        return []
-    end = int(scheduled[-1]) + 1
+def _window_edges(scheduled: Column, window_ns: int, end: int) -> list[tuple[int, int, int]]:
+    """(start s, first row, end row) of every window up to ``end``, empty ones too.
+
+    ``end`` is that of the stream, ns from its start; a rest of less than half a window joins the last one.
+    """
     count = max(1, (end + window_ns // 2) // window_ns)
     starts = [i * window_ns for i in range(count)]
     edges = [*(int(np.searchsorted(scheduled, s)) for s in starts), int(scheduled.shape[0])]
-    return [(start // 10**9, a, b) for start, (a, b) in zip(starts, itertools.pairwise(edges), strict=True) if b > a]
+    return [(start // 10**9, a, b) for start, (a, b) in zip(starts, itertools.pairwise(edges), strict=True)]
 
 
 def _clock_based(
@@ -459,11 +463,12 @@ def _clock_based(
     doubtful = series.doubtful(direction)
     here, other = (lost.forward, lost.backward) if direction is Direction.FORWARD else (lost.backward, lost.forward)
     guard = _guarded(requirement, study.budgets[direction])
-    windows = _window_edges(scheduled, requirement.window_s * 10**9)
+    windows = _window_edges(scheduled, requirement.window_s * 10**9, study.end_ns)
     if requirement.statistic == "quantile":
+        unstamped = int(np.count_nonzero(delays == UNKNOWN))
         # a packet lost on the way there never was a packet of the way back
         gone = lost.total - (other if direction is Direction.BACKWARD else 0)
-        high = Ordered(finite, lost=gone)
+        high = Ordered(finite, lost=gone + unstamped)
         sure = finite
         if doubtful is not None:
             sure = _finite(delays[~doubtful])
@@ -486,25 +491,30 @@ def _quantile(
 ) -> _Worst:
     p, planned = requirement.quantile, Fraction(*requirement.vif_plan)
     alpha, alpha_low = _alphas(study, requirement, 1)
-    vif = max(planned, _vif(delays, high.quantile(p))) if high.n else planned
+    vif = max(planned, _vif(np.where(delays == UNKNOWN, LOST, delays), high.quantile(p))) if high.n else planned
     found = estimate(high, low, vif, p=p, alpha=alpha, alpha_low=alpha_low)
     strip = []
     for start, a, b in windows:
-        part = Ordered(np.sort(_finite(delays[a:b])), lost=int(np.count_nonzero(delays[a:b] == LOST)))
-        if part.n:
-            strip.append(_strip(start, part, None))
+        strip.append(_strip(start, _against_pass(delays[a:b]), None))
     return _Worst(found, high.above(guard), high.above(requirement.limit_ns), tuple(strip), found.n_eff)
 
 
 def _vif(delays: Column, threshold: int) -> Fraction:
     """Block variance of the exceedances of ``threshold``; where the quantile itself is lost, of the losses."""
-    known = delays[delays != UNKNOWN]
-    above = known == LOST if threshold == LOST else known > threshold
-    return block_vif(np.flatnonzero(above), int(known.shape[0]))
+    above = delays == LOST if threshold == LOST else delays > threshold
+    return block_vif(np.flatnonzero(above), int(delays.shape[0]))
+
+
+def _against_pass(delays: Column) -> Ordered:
+    """The sample of a PASS: lost and unstamped packets are infinite."""
+    finite = np.sort(_finite(delays))
+    return Ordered(finite, lost=int(delays.shape[0] - finite.shape[0]))
 
 
 def _strip(start: int, part: Ordered, upper_ns: int | None) -> dict[str, Json]:
     received = Ordered(part.values)
+    if part.n == 0:
+        return {"start_s": start, "n": 0, "min_ns": None, "median_ns": None, "p999_ns": None, "upper_ns": None}
     return {
         "start_s": start,
         "n": part.n,
@@ -528,24 +538,28 @@ def _worst_window(
     alpha, alpha_low = _alphas(study, requirement, max(1, len(windows)))
     found: list[tuple[Estimate, Ordered, int]] = []
     strip = []
+    least: Fraction | None = None
     for start, a, b in windows:
         part = delays[a:b]
-        high = Ordered(np.sort(_finite(part)), lost=int(np.count_nonzero(part == LOST)))
+        high = _against_pass(part)
         sure = high.values if low_delays is delays else np.sort(_finite(low_delays[a:b]))
         low = Ordered(sure, lost=0, unknown=b - a - int(sure.shape[0]))
         if high.n == 0:
+            least = Fraction(0)
+            strip.append(_strip(start, high, None))
             continue
-        vif = max(planned, _vif(part, high.quantile(_HALF)))
+        vif = max(planned, _vif(np.where(part == UNKNOWN, LOST, part), high.quantile(_HALF)))
         got = estimate(high, low, vif, p=_HALF, alpha=alpha, alpha_low=alpha_low)
         found.append((got, high, start))
         strip.append(_strip(start, high, got.upper))
     if not found:
         empty = Ordered(np.empty(0, np.int64))
-        return _Worst(estimate(empty, empty, planned, p=_HALF, alpha=alpha), 0, 0, (), Fraction(0))
+        return _Worst(estimate(empty, empty, planned, p=_HALF, alpha=alpha), 0, 0, tuple(strip), Fraction(0))
     worst, ordered, start = max(found, key=lambda f: (f[0].upper, f[0].value))
     lower = max(f[0].lower for f in found)
     worst = Estimate(worst.value, worst.upper, lower, worst.n, worst.vif, worst.p, worst.alpha)
-    least = min(f[0].n_eff for f in found)
+    if least is None:
+        least = min(f[0].n_eff for f in found)
     return _Worst(worst, ordered.above(guard), ordered.above(requirement.limit_ns), tuple(strip), least, start)
 
 
@@ -565,9 +579,9 @@ def _round_trip(study: _Study, series: Series, flow: _Flow, scheduled: Column) -
     flow.minimum_net = int(net[0]) if net.shape[0] else None
     for requirement in study.judged.values():
         guard = _guarded(requirement, bracket_budget(study.policy, requirement.limit_ns))
-        windows = _window_edges(scheduled, requirement.window_s * 10**9)
+        windows = _window_edges(scheduled, requirement.window_s * 10**9, study.end_ns)
         if requirement.statistic == "quantile":
-            high = Ordered(finite, lost=flow.lost.total)
+            high = Ordered(finite, lost=flow.lost.total + missing)
             low = Ordered(np.empty(0, np.int64), unknown=len(series))
             flow.free[requirement.id] = _quantile(
                 study, requirement, high, low, delays=bound, guard=guard, windows=windows

@@ -13,7 +13,7 @@ from harness.certificate import REASONS, judge
 from harness.link import Direction, Route
 from harness.measurement import Calibration, Measurement
 from harness.policy import Policy
-from harness.samples import MISSING, Samples
+from harness.samples import MISSING, SKIPPED, Samples
 
 Result = dict[str, Any]
 Tell = Callable[..., Measurement]
@@ -143,6 +143,45 @@ def test_the_worst_window_decides_the_optical_floor(tell: Tell, short: Policy) -
     assert [w["start_s"] for w in windows] == [0, 2, 4, 6, 8, 10]
     assert [w["median_ns"] > 1_000_000 for w in windows] == [False, False, False, True, False, False]
     assert clock(result, OPTICAL, BACKWARD)["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize("stamp", ["t2", "t4"])
+def test_a_window_without_stamps_counts_against_the_pass(tell: Tell, short: Policy, stamp: str) -> None:
+    generous = {"window_s": 2, "max_unstamped_ppm": 500_000}
+    policy = short.model_copy(update={"requirements": tuple(r.model_copy(update=generous) for r in short.requirements)})
+    m = tell()
+    column = np.where(m.samples.scheduled // (2 * 10**9) == 3, MISSING, getattr(m.samples, stamp))
+    result = judge([replace(m, samples=replace(m.samples, **{stamp: column}))], policy, {})
+    way, basis = (FORWARD, clock) if stamp == "t2" else (BACKWARD, free)
+    got = basis(result, OPTICAL, way)
+    assert (got["verdict"], got["window_start_s"], got["estimate_infinite"]) == ("INDETERMINATE", 6, True)
+    if stamp == "t4":
+        assert result["verdict"] == "INDETERMINATE"
+        windows = direction(result, OPTICAL, BACKWARD)["windows"]
+        assert [w["n"] for w in windows] == [8_000] * 6
+        assert [w["median_ns"] is None for w in windows] == [False, False, False, True, False, False]
+
+
+@pytest.mark.parametrize("empty", [0, 3, 5])
+def test_a_window_in_which_nothing_was_sent_cannot_pass_and_is_listed(tell: Tell, short: Policy, empty: int) -> None:
+    requirement = short.requirements[OPTICAL].model_copy(update={"window_s": 2})
+    gates = short.gates.model_copy(update={"min_sent_ppm": 0})
+    policy = short.model_copy(update={"requirements": (requirement, short.requirements[SERVICE]), "gates": gates})
+
+    def hole(m: Measurement) -> Measurement:
+        s = m.samples
+        gone = s.scheduled // (2 * 10**9) == empty
+        stamps = {n: np.where(gone, MISSING, getattr(s, n)) for n in ("t1", "t2", "t3", "t4")}
+        return replace(m, samples=replace(s, **stamps, flags=np.where(gone, SKIPPED, s.flags)))
+
+    result = judge([hole(tell())], policy, {})
+    for way in (FORWARD, BACKWARD):
+        row = direction(result, OPTICAL, way)
+        assert row["verdict"] == "INDETERMINATE"
+        assert row["short"] == ["n_eff 0 on flow 20000, 30 required"]
+        assert [w["n"] for w in row["windows"]] == [0 if i == empty else 8_000 for i in range(6)]
+        assert row["windows"][empty]["upper_ns"] is None
+    assert direction(judge([hole(tell(forward=1_500_000))], policy, {}), OPTICAL, FORWARD)["verdict"] == "FAIL"
 
 
 def test_worst_flow_decides_and_speaks(tell: Tell, short: Policy) -> None:
