@@ -500,6 +500,8 @@ class _Reader:
             section = self.section(SiteSection, value, ("sites", name))
             if section is None:
                 continue
+            if section.position_origin and section.position is None:
+                self.missing(("sites", name, "position"), "the position that position_origin speaks of")
             made[name] = Site(
                 name=name,
                 title=section.title or name,
@@ -511,6 +513,7 @@ class _Reader:
                     injected=name in clocks and clocks[name].error.injected,
                 ),
                 position=(section.position[0], section.position[1]) if section.position else None,
+                position_origin=section.position_origin,
             )
         return made
 
@@ -550,6 +553,12 @@ class _Reader:
             if (ends[0].position is None) != (ends[1].position is None):
                 silent = ends[0] if ends[0].position is None else ends[1]
                 self.notes.append(f"link {name}: site {silent.name} has no position, so there is no geodesic floor")
+            for end in ends:
+                if geodesic is not None and not end.position_origin:
+                    self.notes.append(
+                        f"link {name}: site {end.name} has a position without position_origin, "
+                        "so no floor is subtracted from the round trip"
+                    )
             if route is not None and geodesic is not None and route.length_m < geodesic:
                 self.add((*at, "route", "length_m"), f"{route.length_m} m", f"at least the geodesic of {geodesic} m")
             made[name] = Link(
@@ -788,6 +797,7 @@ def check(name: str | Path, *roots: Path) -> tuple[list[str], int]:
         line = f"  link {link.name}: {link.near.name} → {link.far.name}{far}, ports {_spans(link.flow_ports)}"
         if link.geodesic_floor is not None:
             line += f"; geodesic {link.geodesic_m} m, floor {link.geodesic_floor // 1000} ns"
+            line += f", positions: {link.positions_origin}" * bool(link.positions_origin)
         if link.route is not None:
             line += f"; route {link.route.length_m} m, floor {link.route.flight // 1000} ns"
         lines.append(line)

@@ -116,6 +116,7 @@ class SiteSection(Section):
     position: Position | None = Field(
         default=None, description='WGS 84 latitude and longitude as decimal text: ["31.2304", "121.4737"], or leave out'
     )
+    position_origin: Text = ""
     clock: ClockSection = ClockSection()
 
 
@@ -150,7 +151,7 @@ class LinkSection(Section):
     far_clock_trusted: bool = Field(default=False, description="true or false")
     far_turnaround_qualified: Text = ""
     turnaround_cap_us: int = Field(default=0, ge=0, le=10**6, description="0 to 1000000 us")
-    sync_over_link: bool = Field(default=False, description="true or false")
+    sync_over_link: bool | None = Field(default=None, description="true or false; left out is not declared")
 
 
 class StreamSection(Section):

@@ -24,7 +24,7 @@ class Bracket:
     """T3 - T2 is subtracted, per packet at most ``cap_ns``."""
     cap_ns: int
     floor_ps: int
-    """Geodesic over c: the lower bound of either direction."""
+    """Geodesic over c between positions of stated origin, else 0: the lower bound of either direction."""
 
     @property
     def reverse_floor_ns(self) -> int:
@@ -40,7 +40,7 @@ class Bracket:
 def bracket(link: Link) -> Bracket:
     """The tightest tier a link's evidence allows, with the reason."""
     qualified = bool(link.far_turnaround_qualified) and link.key_file is not None and link.turnaround_cap_ns > 0
-    floor = int(link.geodesic_floor or 0)
+    floor = int(link.geodesic_floor or 0) if link.positions_origin else 0
     tier = "1" if floor >= 1000 else "0t" if qualified else "0"
     zh, en = [], []
     if qualified:
@@ -53,8 +53,11 @@ def bracket(link: Link) -> Bracket:
         zh.append("反射端未鉴别或未设上限，不扣除转发时间")
         en.append("reflector not authenticated and qualified: turnaround not subtracted")
     if floor >= 1000:
-        zh.append(f"两站坐标已测，扣除反向测地线光程 {floor // 1000} ns")
-        en.append(f"sites surveyed: reverse geodesic over c, {floor // 1000} ns, subtracted")
+        zh.append(f"坐标来源：{link.positions_origin}；扣除反向测地线光程 {floor // 1000} ns")
+        en.append(f"positions: {link.positions_origin}; reverse geodesic over c, {floor // 1000} ns, subtracted")
+    elif link.geodesic_m is not None and not link.positions_origin:
+        zh.append("坐标无来源，不扣除反向下限")
+        en.append("nobody answers for the positions: no reverse floor subtracted")
     else:
         zh.append("站点坐标未测，不扣除反向下限")
         en.append("sites not surveyed: no reverse floor subtracted")

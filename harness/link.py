@@ -32,6 +32,8 @@ class Site:
     clock: Clock
     position: tuple[str, str] | None = None
     """WGS 84 latitude and longitude in degrees as decimal text, or None when not surveyed."""
+    position_origin: str = ""
+    """Who answers for the position: which survey or register, with its date; empty: it was only typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,8 @@ class Link:
     """Id of the qualification that lets T2, T3 be subtracted from the round trip (tier 0t); empty: not qualified."""
     turnaround_cap_ns: int = 0
     """Largest turnaround that tier 0t may subtract per packet, ns."""
-    sync_over_link: bool = False
-    """Time reaches one site over the link under test: no clock-based verdict (metrology 0.4)."""
+    sync_over_link: bool | None = None
+    """Time reaches one site over the link under test: no clock-based verdict (metrology 0.4); None: not declared."""
     key_file: str | None = None
     ssid: int = 0
     flow_ports: tuple[int, ...] = field(default=())
@@ -93,6 +95,12 @@ class Link:
         if direction is Direction.FORWARD:
             return f"{self.near.name}→{self.far.name}"
         return f"{self.far.name}→{self.near.name}"
+
+    @property
+    def positions_origin(self) -> str:
+        """Who answers for the positions of both sites; empty unless both say."""
+        origins = (self.near.position_origin, self.far.position_origin)
+        return "; ".join(dict.fromkeys(origins)) if all(origins) else ""
 
     @property
     def geodesic_floor(self) -> Picoseconds | None:

@@ -336,15 +336,28 @@ def clock_states(context: Context) -> Iterable[Row]:
                 "纠正内核 TAI 偏移或更新闰秒表",
                 "correct the kernel's TAI offset (adjtimex), or update tzdata",
             )
-        # expanded uncertainty (k = 2) of two rectangular bounds, rounded up; the other components come on top
-        expanded = isqrt(4 * sum(bound * bound for bound in bounds) // 3) + 1
+        # Expanded uncertainty (k = 2) of rectangles, rounded up; the other components come on top. Only the simulated
+        # bench is calibrated back to back; elsewhere both stamps enter in full.
+        planes = [] if context.bench.simulated else [context.policy.uncalibrated_kernel_plane_ns] * 2
+        squares = 4 * sum(half * half for half in (*bounds, *planes))
+        expanded = isqrt(-(-squares // 3))
+        expanded += expanded * expanded * 3 < squares
         if expanded > gate:
             yield Row(
                 f"clocks {link.name}",
                 "warn",
-                f"U of the clocks alone {expanded} ns, above the {gate} ns a clock-based verdict allows",
-                "改善时钟，否则只能得到无时钟判定",
-                "better clocks, or only clock-free verdicts",
+                f"U of clocks{' and uncalibrated stamps' * bool(planes)} {expanded} ns or more, "
+                f"above the {gate} ns a clock-based verdict allows",
+                "改善时钟" + "或校准时间戳" * bool(planes) + "，否则只能得到无时钟判定",
+                "better clocks" + " or calibrated stamps" * bool(planes) + ", or only clock-free verdicts",
+            )
+        if link.sync_over_link is None and not context.bench.simulated:
+            yield Row(
+                f"clocks {link.name}",
+                "warn",
+                "not declared whether time crosses this link",
+                "在台架文件中写明 sync_over_link = false 或 true",
+                "declare sync_over_link = false or true in the bench file",
             )
         if link.sync_over_link:
             yield Row(
@@ -568,6 +581,14 @@ def key_files(context: Context) -> Iterable[Row]:
     for link in context.bench.links:
         name = f"key {link.name}"
         if link.key_file is None:
+            if link.far_clock_trusted and not context.bench.simulated:
+                yield Row(
+                    name,
+                    "warn",
+                    "far clock trusted, not authenticated: its statements could be anybody's",
+                    "配置 key_file，否则任何人都能冒充远端时钟",
+                    "set key_file: without it anyone could speak for the far clock",
+                )
             if link.far_turnaround_qualified:
                 yield Row(
                     name,

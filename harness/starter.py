@@ -136,7 +136,8 @@ role = ""
 title = ""
 kind = "computing-centre"        # or "access-point", "terminal"
 class = "unknown"                # declared size class, "large", "medium" …
-# position = ["31.2304", "121.4737"]   # WGS 84 latitude, longitude; both sites: a floor that no clock can fake
+# position = ["31.2304", "121.4737"]   # WGS 84 latitude, longitude; both sites: a floor that no clock can fake …
+# position_origin = ""           # … when it says who surveyed the position, and when
 clock = {{ sources = {sources} }}
 
 [sites.site-b]                   # `millicert reflect` runs here, or a router answers STAMP
@@ -144,6 +145,7 @@ title = ""
 kind = "computing-centre"
 class = "unknown"
 # position = ["31.2304", "121.7884"]
+# position_origin = ""
 clock = {{ sources = ["in-band"] }}
 
 [links.a-b]
@@ -160,7 +162,7 @@ flows = 16                       # UDP source ports, each one path through the n
 # oxcs = ["oxc-1"]
 # route = {{ length_m = 40000, group_index = "1.4682", u_percent = "0.5", origin = "route register, date" }}
 far_clock_trusted = false        # true: you vouch for what the far end says of its clock
-sync_over_link = false           # true: time reaches a site over this very link; then no clock-based verdict
+# sync_over_link = false         # declare it. true: time reaches a site over this very link; no clock-based verdict
 # far_turnaround_qualified = ""  # id of the qualification that lets its turnaround be subtracted …
 # turnaround_cap_us = 0          # … up to this much
 

@@ -16,6 +16,7 @@ from harness.stream import Stream
 
 START = 1_800_000_000_000_000_000
 Array = npt.NDArray[np.int64]
+SURVEY = "survey of 2026"
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,8 @@ def tell(story: Story, name: str = "m1") -> Measurement:
     )
     link = Link(
         "a-b",
-        Site("a", "A", "computing-centre", "large", Clock((story.source,), story.shared)),
-        Site("b", "B", "computing-centre", "large", Clock((story.source,), story.shared)),
+        Site("a", "A", "computing-centre", "large", Clock((story.source,), story.shared), None, SURVEY),
+        Site("b", "B", "computing-centre", "large", Clock((story.source,), story.shared), None, SURVEY),
         Endpoint("10.0.0.1", "10.0.0.2", 862),
         route=story.route,
         geodesic_m=story.geodesic_m,

@@ -336,6 +336,31 @@ def test_notes_are_no_errors() -> None:
     assert made.links[0].geodesic_m is None
 
 
+def test_positions_say_who_surveyed_them() -> None:
+    text = REAL.replace(
+        "[sites.a]", '[sites.a]\nposition = ["31.0", "121.0"]\nposition_origin = "survey plan 7"'
+    ).replace("[sites.b]", '[sites.b]\nposition = ["31.0", "121.5"]')
+    made = parse(text)
+    assert made.site("a").position_origin == "survey plan 7"
+    assert made.links[0].positions_origin == ""
+    assert any("site b" in note and "position_origin" in note for note in made.notes)
+    both = parse(text.replace('"121.5"]', '"121.5"]\nposition_origin = "survey plan 7"'))
+    assert both.links[0].positions_origin == "survey plan 7"
+    assert not any("position" in note for note in both.notes)
+    assert load("simulated").links[0].positions_origin
+
+
+def test_an_origin_of_no_position_is_refused() -> None:
+    (said,) = faults(REAL.replace("[sites.a]", '[sites.a]\nposition_origin = "survey plan 7"'))
+    assert "sites.a.position: found nothing" in said
+
+
+def test_whether_time_crosses_a_link_may_stay_undeclared() -> None:
+    said = [parse(REAL + f"sync_over_link = {word}\n").links[0].sync_over_link for word in ("true", "false")]
+    assert said == [True, False]
+    assert parse(REAL).links[0].sync_over_link is None
+
+
 def test_a_route_is_no_shorter_than_the_geodesic() -> None:
     text = REAL.replace("[sites.a]", '[sites.a]\nposition = ["31.0000", "121.0000"]').replace(
         "[sites.b]", '[sites.b]\nposition = ["31.0000", "121.5000"]'

@@ -25,7 +25,24 @@ def test_tiers_need_their_evidence(link: Link) -> None:
     surveyed = replace(qualified, geodesic_m=30_000)
     assert bracket(surveyed).tier == "1"
     assert bracket(surveyed).reverse_floor_ns == 100_069  # 30 km over c, rounded down
+    assert "positions: survey of 2026" in bracket(surveyed).reason_en
+    assert "坐标来源：survey of 2026" in bracket(surveyed).reason_zh
     assert "tier 2 not used" in bracket(surveyed).reason_en
+
+
+@pytest.mark.parametrize("end", ["near", "far"])
+def test_positions_that_nobody_answers_for_subtract_nothing(link: Link, end: str) -> None:
+    typed = replace(getattr(link, end), position_origin="")
+    found = bracket(replace(link, geodesic_m=30_000, **{end: typed}))
+    assert (found.tier, found.subtracted, found.floor_ps) == ("0", [], 0)
+    assert "nobody answers for the positions" in found.reason_en
+    assert "坐标无来源" in found.reason_zh
+
+
+def test_each_origin_of_positions_is_named_once(link: Link) -> None:
+    assert link.positions_origin == "survey of 2026"
+    other = replace(link, far=replace(link.far, position_origin="land register"))
+    assert other.positions_origin == "survey of 2026; land register"
 
 
 @pytest.mark.parametrize("lacking", ["key_file", "far_turnaround_qualified", "turnaround_cap_ns"])

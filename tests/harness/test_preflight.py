@@ -36,6 +36,7 @@ clock = { sources = ["in-band"] }
 near = "a"
 far = "b"
 far_address = "127.0.0.1"
+sync_over_link = false
 near_address = "127.0.0.1"
 flow_ports = [PORT]
 """
@@ -52,8 +53,10 @@ def free_port() -> int:
 
 def real(**changes: str) -> Bench:
     text = REAL.replace("PORT", str(free_port()))
+    if "sync_over_link" in changes:
+        text = text.replace("sync_over_link = false\n", "")
     for key, value in changes.items():
-        text += f"{key} = {value}\n"
+        text += f"{key} = {value}\n" * bool(value)
     return parse(text)
 
 
@@ -214,11 +217,35 @@ def test_a_bound_that_no_verdict_can_rest_on(tmp_path: Path) -> None:
     gate = min(each.u_gate_refuse_ns for each in METRO.requirements)
     good, bad = (
         rows(run(context(real(), tmp_path, clocks=lambda bench, link, b=bound: [state("a", True, b)])), "clocks")
-        for bound in (gate // 2, gate)
+        for bound in (gate // 8, 60_000)
     )
     assert [row.state for row in good] == ["ok", "ok"]
     assert bad[-1].name == "clocks ab"
+    # two planes of 50 us and a clock of 60 us, all rectangles, k = 2; the clock alone would leave 69.3 us
+    assert "U of clocks and uncalibrated stamps 107083 ns or more" in bad[-1].found
     assert "above the" in bad[-1].found
+
+
+def test_time_over_the_link_is_declared_or_warned_of(tmp_path: Path) -> None:
+    for word, said in (("", "not declared whether time crosses"), ("true", "over this very link")):
+        row = rows(run(context(real(sync_over_link=word), tmp_path)), "clocks")[-1]
+        assert (row.name, row.state) == ("clocks ab", "warn")
+        assert said in row.found
+    assert [row.state for row in rows(run(context(real(), tmp_path)), "clocks")] == ["ok", "ok"]
+    simulated = load("simulated")
+    undeclared = replace(simulated, links=(replace(simulated.links[0], sync_over_link=None),))
+    assert not any("declared" in row.found for row in run(context(undeclared, tmp_path)).rows)
+
+
+def test_a_trusted_far_clock_without_a_key_is_warned_of(tmp_path: Path) -> None:
+    (row,) = rows(run(context(real(far_clock_trusted="true"), tmp_path)), "key")
+    assert row.state == "warn"
+    assert "trusted, not authenticated" in row.found
+    key = tmp_path / "k.key"
+    key.write_text("00" * 32)
+    key.chmod(0o600)
+    (row,) = rows(run(context(real(far_clock_trusted="true", key_file=f'"{key}"'), tmp_path)), "key")
+    assert row.state == "ok"
 
 
 def test_a_kernel_that_is_wrong_about_tai(tmp_path: Path) -> None:

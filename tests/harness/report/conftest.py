@@ -31,8 +31,8 @@ def example() -> dict[str, Any]:
 
 
 def link(clock: str = "kernel") -> Link:
-    near = Site("张江", "张江算力中心", "computing-centre", "large", Clock((clock,)))
-    far = Site("临港", "临港算力中心", "computing-centre", "large", Clock(("in-band",)))
+    near = Site("张江", "张江算力中心", "computing-centre", "large", Clock((clock,)), None, "survey")
+    far = Site("临港", "临港算力中心", "computing-centre", "large", Clock(("in-band",)), None, "survey")
     return Link(
         "zj-lg",
         near,
