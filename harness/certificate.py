@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from harness import gates as gate
-from harness.bracket import Bracket, bracket, clock_offset, largest_unseen_clock_error, upper
+from harness.bracket import Bracket, bracket, clock_offset, upper
 from harness.clock import ClockState
 from harness.link import Direction, Link
 from harness.measurement import Measurement
@@ -182,6 +182,9 @@ class _Flow:
     duplicates: tuple[int, int] = (0, 0)
     minimum_round_trip: int | None = None
     minimum_net: int | None = None
+    """Less the turnaround that the far end states."""
+    minimum_bounded: int | None = None
+    """Less the turnaround that the bracket's tier believes."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,9 @@ class _Study:
     gates: list[gate.Gate] = field(default_factory=list)
     simulated: tuple[str, ...] = ()
     below: dict[Direction, int] = field(default_factory=dict)
+    """Delays below floor - 3 u."""
+    negative: dict[Direction, int] = field(default_factory=dict)
+    """Delays below -3 u."""
     paths: list[gate.Jump] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     stalls: dict[str, Json] = field(default_factory=dict)
@@ -312,6 +318,7 @@ def _study(m: Measurement, policy: Policy, loaded: Collection[str]) -> _Study:
     for name in ("lost_forward", "lost_backward", "lost_unknown", "unstamped", "duplicated", "reordered", "restarts"):
         study.counts[name] = 0
     study.below = dict.fromkeys(Direction, 0)
+    study.negative = dict.fromkeys(Direction, 0)
     width = gate.window_width(m.stream)
     windows = int(m.samples.scheduled.max()) // width + 1 if len(m.samples) else 0
     lows = [np.full(windows, LOST, np.int64) for _ in Direction]
@@ -360,6 +367,7 @@ def _flow(study: _Study, series: Series, lows: list[Column], width: int) -> _Flo
         if finite.shape[0]:
             threshold, _ = gate.floor_threshold(m.link, study.budgets[direction].u_c_ps)
             study.below[direction] += int(np.searchsorted(finite, threshold))
+            study.negative[direction] += int(np.searchsorted(finite, -(3 * study.budgets[direction].u_c_ps // 1000)))
             _lowest(lows[i], delays, edges, int(finite[0]))
         for requirement in study.judged.values():
             flow.clock[requirement.id, direction] = _clock_based(
@@ -573,10 +581,14 @@ def _round_trip(study: _Study, series: Series, flow: _Flow, scheduled: Column) -
     finite = np.sort(_finite(bound))
     raw = _finite(round_trip)
     flow.minimum_round_trip = int(raw.min()) if raw.shape[0] else None
+    flow.minimum_bounded = int(finite[0]) + study.bracket.reverse_floor_ns if finite.shape[0] else None
     both = (round_trip != LOST) & (round_trip != UNKNOWN) & (turnaround != UNKNOWN)
+    if bool(both.any()):
+        flow.minimum_net = int((round_trip - turnaround.clip(0))[both].min())
+    # a reflector that states no time between T2 and T3 does not say how long it took: nothing to subtract
+    both &= turnaround > 0
     net = (round_trip - turnaround)[both]
     net.sort()
-    flow.minimum_net = int(net[0]) if net.shape[0] else None
     for requirement in study.judged.values():
         guard = _guarded(requirement, bracket_budget(study.policy, requirement.limit_ns))
         windows = _window_edges(scheduled, requirement.window_s * 10**9, study.end_ns)
@@ -645,7 +657,9 @@ def _gates(study: _Study, calibration_gate: gate.Gate, minima: gate.Minima) -> N
         _, u = gate.floor_threshold(m.link, u_c)
         low, below = study.minimum(direction), study.below[direction]
         found.append(gate.floor(direction, low, below, m.link, u))
-        found.append(gate.negative(direction, low, below if low is not None and low < 0 else 0, u_c))
+        found.append(gate.negative(direction, low, study.negative[direction], u_c))
+    nets = [f.minimum_bounded for f in study.flows if f.minimum_bounded is not None]
+    found.append(gate.round_trip_floor(min(nets, default=None), m.link, policy))
     bounds = 0 if shared else (near.bound_ns or 0) + (far.bound_ns or 0)
     expanded_ns = max(-(-b.expanded_ps // 1000) for b in study.budgets.values())
     threshold = gate.step_threshold(minima, max(bounds, expanded_ns), policy.gates.step_cap_ns)
@@ -705,7 +719,7 @@ def _stall_gate(study: _Study, requirement: Requirement, direction: Direction) -
     worst = max(
         ((int(per_flow[i]), sent_by.get(int(i), 1)) for i in np.flatnonzero(per_flow)),
         key=lambda x: Fraction(x[0], max(1, x[1])),
-        default=(0, study.counts["sent"]),
+        default=(0, max((f.sent for f in study.flows), default=0)),
     )
     return gate.host_stalls(
         requirement.id, direction, late=int(row.shape[0]), worst_ns=int(late.max()), carried=worst, most=most
@@ -940,7 +954,7 @@ def _direction(study: _Study, requirement: Requirement, direction: Direction) ->
         "flows": _flow_rows(study, direction, per_flow),
         "windows": list(shown.windows) if shown else [],
         "bracket": _bracket_dict(study, free, direction),
-        "largest_unseen_clock_error_ns": _unseen(study),
+        **_unseen(study),
         "clock_offset_ns": _offset(study),
         "pair": None,
         **_quality(study, direction, index),
@@ -992,10 +1006,27 @@ def _bracket_dict(study: _Study, free: Mapping[str, Json], direction: Direction)
     }
 
 
-def _unseen(study: _Study) -> int | None:
-    floor_ps, _ = gate.link_floor(study.measurement.link)
+def _unseen(study: _Study) -> dict[str, Json]:
+    """The largest clock error that no gate could have seen, ns, or null and why.
+
+    Round trip without turnaround - both floors + 3 u of the worse direction, rounded up: up to 3 u below the floor
+    a delay is still believed. Where that leaves nothing the fibre record is contradicted, which no clock explains.
+    """
+    link = study.measurement.link
+    floor_ps, _ = gate.link_floor(link)
     net = [f.minimum_net for f in study.flows if f.minimum_net is not None]
-    return largest_unseen_clock_error(min(net), floor_ps) if net else None
+    zh, en, value = "没有往返样本", "nothing came back with all stamps", None
+    if net:
+        u = max(gate.floor_threshold(link, b.u_c_ps)[1] for b in study.budgets.values())
+        value = -((2 * floor_ps - 3 * u - min(net) * 1000) // 1000)
+        zh = en = ""
+        if value <= 0 or any(g.id == "round-trip-floor" and g.state == "red" for g in study.gates):
+            zh, en, value = "往返时延与光缆记录相矛盾", "the round trip contradicts the fibre record", None
+    return {
+        "largest_unseen_clock_error_ns": value,
+        "largest_unseen_reason": en,
+        "largest_unseen_reason_zh": zh,
+    }
 
 
 def _offset(study: _Study) -> list[int] | None:
@@ -1108,7 +1139,7 @@ def _pair(study: _Study, requirement: Requirement) -> dict[str, Json] | None:
         "flows": [],
         "windows": [],
         "bracket": None,
-        "largest_unseen_clock_error_ns": _unseen(study),
+        **_unseen(study),
         "clock_offset_ns": _offset(study),
         "pair": None,
         "loss": None,

@@ -16,7 +16,7 @@ from harness.policy import Policy
 from harness.samples import Column
 from harness.statistics import LOST
 from harness.stream import Stream
-from harness.uncertainty import ClockClaim, root_up
+from harness.uncertainty import ClockClaim, bracket_budget, root_up
 
 State = Literal["green", "red", "not-applicable"]
 
@@ -254,8 +254,36 @@ def floor_threshold(link: Link, u_c_ps: int) -> tuple[int, int]:
     return -(-(floor_ps - 3 * u) // 1000), u
 
 
+def round_trip_floor(minimum: int | None, link: Link, policy: Policy) -> Gate:
+    """No round trip beats light: min (T4 - T1) >= 2 floor - 3 u, with one clock, so it needs no other.
+
+    ``minimum`` in ns, net of the turnaround only where tier 0t may subtract it. u combines the fibre record, whose
+    error is the same both ways, with the near clock's rate.
+    """
+    floor_ps, origin = link_floor(link)
+    if not floor_ps:
+        limit = "T4 - T1 >= 2 floor - 3 u"
+        return Gate("round-trip-floor", "not-applicable", ALL, "no fibre record, no coordinates", limit, pass_only=True)
+    route_u = 2 * link.route.u_ps if link.route and floor_ps == int(link.route.flight) else 0
+    u_c = bracket_budget(policy, -(-2 * floor_ps // 1000)).u_c_ps
+    u = root_up(u_c * u_c + route_u * route_u)
+    limit = f"T4 - T1 >= {text(2 * floor_ps // 1000)} (twice {origin}) - 3 u, u = {text(u // 1000)}"
+    if minimum is None:
+        return Gate("round-trip-floor", "not-applicable", ALL, "nothing came back", limit, pass_only=True)
+    return Gate(
+        "round-trip-floor",
+        _state(minimum * 1000 < 2 * floor_ps - 3 * u),
+        ALL,
+        f"minimum {text(minimum)}",
+        limit,
+        "远端不在测试台所述位置，或光缆记录有误：核对对端地址与光缆长度",
+        "the far end is not where the bench says, or the record is wrong: check the far address and the fibre's length",
+        pass_only=True,
+    )
+
+
 def negative(direction: str, minimum: int | None, below: int, u_c_ps: int) -> Gate:
-    """No packet arrives before it was sent, by more than 3 u; negative values are kept and counted."""
+    """No packet arrives before it was sent, by more than 3 u: ``below`` of them do; negative values are kept."""
     limit = f"delay >= -3 u, u = {text(u_c_ps // 1000)}"
     if minimum is None:
         return Gate("negative-delay", "not-applicable", CLOCK, "no delay measured", limit, direction=direction)
@@ -263,7 +291,7 @@ def negative(direction: str, minimum: int | None, below: int, u_c_ps: int) -> Ga
         "negative-delay",
         _state(minimum * 1000 < -3 * u_c_ps),
         CLOCK,
-        f"{direction}: minimum {text(minimum)}, {below} packets negative",
+        f"{direction}: minimum {text(minimum)}, {below} packets below",
         limit,
         "两端时钟不一致：重新同步后重测",
         "the clocks disagree: synchronise, measure again",

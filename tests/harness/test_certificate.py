@@ -316,14 +316,50 @@ def test_the_pair_rule_shows_as_a_row_of_its_own(tell: Tell, short: Policy) -> N
     assert len(below["requirements"][SERVICE]["directions"]) == 2
 
 
+def test_a_foreign_reflector_without_a_turnaround_proves_nothing_of_the_pair(tell: Tell, short: Policy) -> None:
+    # 450 us each way; 2.5 ms of processing that T3 does not own up to
+    m = tell(forward=450_000, backward=450_000, turnaround=2_500_000, evidence=())
+    for t3 in (m.samples.t2, m.samples.t2 - 5_000):
+        told = replace(m, samples=replace(m.samples, t3=t3))
+        result = judge([told], short, {})
+        assert result["verdict"] == "INDETERMINATE"
+        assert len(result["requirements"][SERVICE]["directions"]) == 2
+        assert clock(result)["verdict"] == "INVALID"
+    slow = tell(forward=1_100_000, backward=1_100_000, evidence=())
+    assert judge([slow], short, {})["verdict"] == "FAIL"
+
+
 def test_the_largest_unseen_clock_error(tell: Tell, short: Policy) -> None:
     route = Route(50_000, 1_468_200, 100_000, "record")
     result = judge([tell(route=route)], short, {})
     floor = int(route.flight) * 2 // 1000
-    unseen = direction(result, OPTICAL, FORWARD)["largest_unseen_clock_error_ns"]
-    assert 600_000 - floor <= unseen <= 600_100 - floor
-    low, high = direction(result, OPTICAL, FORWARD)["clock_offset_ns"]
+    row = direction(result, OPTICAL, FORWARD)
+    u_ps = max(int((clock(result, OPTICAL, way)["u_c_ps"] ** 2 + route.u_ps**2) ** 0.5) for way in (FORWARD, BACKWARD))
+    assert u_ps > 500_000
+    unseen = row["largest_unseen_clock_error_ns"] - 3 * u_ps // 1000
+    assert 600_000 - floor <= unseen <= 600_102 - floor
+    assert row["largest_unseen_reason"] == row["largest_unseen_reason_zh"] == ""
+    low, high = row["clock_offset_ns"]
     assert low <= 0 <= high
+
+
+def test_a_clock_error_as_large_as_said_is_not_seen_and_a_larger_one_is(tell: Tell, short: Policy) -> None:
+    route = Route(61_000, 1_468_200, 100_000, "record")
+    unseen = direction(judge([tell(route=route)], short, {}), OPTICAL, FORWARD)["largest_unseen_clock_error_ns"]
+    for sign in (1, -1):
+        beyond = judge([tell(route=route, offset=sign * (unseen + 1_000))], short, {})
+        assert "floor" in {g["id"] for g in beyond["gates"] if g["state"] == "red"}
+
+
+def test_a_contradicted_record_leaves_no_largest_unseen_error(tell: Tell, short: Policy) -> None:
+    route = Route(70_000, 1_468_200, 100_000, "record")  # 343 us each way, 300 measured
+    row = direction(judge([tell(route=route)], short, {}), OPTICAL, FORWARD)
+    assert row["largest_unseen_clock_error_ns"] is None
+    assert "record" in row["largest_unseen_reason"]
+    assert row["largest_unseen_reason_zh"]
+    nothing = direction(judge([tell(lost_forward=np.arange(ROWS))], short, {}), OPTICAL, FORWARD)
+    assert nothing["largest_unseen_clock_error_ns"] is None
+    assert nothing["largest_unseen_reason"]
 
 
 # --- incomplete ---------------------------------------------------------------------------------------------------

@@ -189,6 +189,50 @@ def test_few_windows_see_nothing(told: Judge) -> None:
     assert next(g for g in result["gates"] if g["id"] == "step")["state"] == "not-applicable"
 
 
+# --- the round trip against light ---------------------------------------------------------------------------------
+
+
+def test_a_round_trip_that_beats_light_voids_every_pass(told: Judge) -> None:
+    route = Route(70_000, 1_468_200, 1_000_000, "record")  # 343 us each way, 310 with the turnaround
+    for story in ({"route": route}, {"geodesic_m": 100_000}):
+        result = told(**story, evidence=())
+        assert "round-trip-floor" in red(result)
+        assert verdicts(result, "clock") == verdicts(result, "clock-free") == {"INVALID"}
+        assert result["verdict"] == "INVALID"
+        found = next(g for g in result["gates"] if g["id"] == "round-trip-floor")
+        assert found["remedy_en"].startswith("the far end is not where the bench says, or the record is wrong")
+        assert (found["guards"], found["pass_only"], found["direction"]) == (["clock", "clock-free"], True, "")
+    # 0.1 % of the pairs take far too long: a FAIL stays
+    slow = np.where(np.arange(ROWS) % 100 == 0, 3_000_000, 0)
+    assert told(route=route, evidence=(), extra_forward=slow)["verdict"] == "FAIL"
+
+
+def test_only_a_qualified_turnaround_counts_against_light(told: Judge) -> None:
+    # 2 x 306 us by the record; 600 measured, 620 with the turnaround
+    route = Route(62_500, 1_468_200, 100_000, "record")
+    assert "round-trip-floor" not in red(told(route=route))
+    assert "round-trip-floor" in red(told(route=route, key_file="k", qualified="Q", cap=50_000))
+    assert "round-trip-floor" not in red(told(route=route, key_file="k", qualified="Q", cap=5_000))
+    gates_ = told()["gates"]
+    assert next(g for g in gates_ if g["id"] == "round-trip-floor")["state"] == "not-applicable"
+
+
+def test_the_delays_below_minus_three_u_are_counted(told: Judge) -> None:
+    early = np.zeros(ROWS, np.int64)
+    early[:7] = -400_000  # arrives before it was sent
+    result = told(extra_forward=early, route=Route(55_000, 1_468_200, 100_000, "record"))
+    found = {g["id"]: g for g in result["gates"] if g["found"].startswith("forward: minimum")}
+    assert found["floor"]["found"].endswith("7 packets below")
+    assert found["negative-delay"]["found"].endswith("7 packets below")
+    short_by = np.zeros(ROWS, np.int64)
+    short_by[:9] = -302_000  # negative, but within 3 u
+    result = told(extra_forward=short_by, route=Route(55_000, 1_468_200, 100_000, "record"), bound=30_000)
+    found = {g["id"]: g for g in result["gates"] if g["found"].startswith("forward: minimum")}
+    assert found["floor"]["found"].endswith("9 packets below")
+    assert found["negative-delay"]["state"] == "green"
+    assert found["negative-delay"]["found"].endswith("0 packets below")
+
+
 # --- gates on the samples: they void a PASS on either basis, never a FAIL -----------------------------------------
 
 
@@ -278,6 +322,14 @@ def test_host_stalls_void_only_when_they_carry_packets_over_the_limit(told: Judg
     forward = result["requirements"][1]["directions"][0]
     assert {s["verdict"] for s in forward["statements"]} == {"INVALID"}
     assert result["streams"][0]["host_stalls"] == {"late": 30, "share_ppm": 312, "worst_ns": 800_000}
+    late = next(
+        g for g in result["gates"] if g["id"] == "host-stalls" and g["requirement"].startswith("T1") and g["found"]
+    )
+    assert f"of {ROWS} of the" in late["found"]
+    four = told(flows=4, stalls=Stalls(rows, np.zeros(30, np.int64), np.full(30, 60_000)))
+    said = [g["found"] for g in four["gates"] if g["id"] == "host-stalls" and g["state"] == "green"]
+    assert said
+    assert all(f"; 0 of {ROWS // 4} of the worst flow" in text_ for text_ in said)
     harmless = told(stalls=Stalls(rows, np.zeros(30, np.int64), np.full(30, 60_000)))
     assert red(harmless) == set()
 
@@ -370,7 +422,7 @@ def test_every_gate_of_the_house_is_reported(told: Judge) -> None:
     names = {g["id"] for g in told()["gates"]}
     assert names == {
         "clock-near", "clock-far", "evidence-coverage", "shared-clock", "sync-topology", "leap", "kernel-steps",
-        "time-scale", "floor", "negative-delay", "step", "skew", "schedule", "reflector-restart", "calibration",
+        "time-scale", "floor", "round-trip-floor", "negative-delay", "step", "skew", "schedule", "reflector-restart", "calibration",
         "rehearsal-policy", "uncertainty", "unstamped", "host-stalls",
     }  # fmt: skip
     assert gates.CLOCK == ("clock",)
