@@ -1,19 +1,21 @@
 """The certificate: claim, rule, evidence and provenance become the content of result.json.
 
-How doubt is counted. A statement's PASS takes every packet in doubt as an excess, its FAIL takes none of them:
-a lost packet is plus infinity for the PASS of both directions, but for the FAIL only of the direction in which a
-stateful reflector proves the loss; a received packet without a stamp is plus infinity for the PASS, of the whole time and of
-its window, and minus infinity for the FAIL, so no sent packet is left out of either; a stray user-space stamp among kernel or NIC stamps is kept at face value for the PASS
-(it can only make the delay longer) and minus infinity for the FAIL. Where user-space stamps are more than
-the policy's minority, the whole direction takes the user-space plane's component. A window in which a flow sent
-nothing has no effective sample: it is listed, and the direction cannot pass.
+How doubt is counted. A statement's PASS takes every packet in doubt as an excess, its FAIL takes none of them: a lost
+packet is plus infinity for the PASS of both directions, but for the FAIL only of the direction in which a stateful
+reflector proves the loss; a received packet without a stamp is plus infinity for the PASS, of the whole time and of
+its window, and minus infinity for the FAIL, so no sent packet is left out of either; a stray user-space stamp among
+kernel or NIC stamps is kept at face value for the PASS (it can only make the delay longer) and minus infinity for the
+FAIL. Where user-space stamps are more than the policy's minority, the whole direction takes the user-space plane's
+component. A window in which a flow sent nothing has no effective sample: it is listed, and the direction cannot pass.
+What the ends lost themselves counts as lost for the PASS alone; where the far end falls silent until the end, a FAIL
+rests on the rows before it.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final
 
@@ -226,6 +228,8 @@ class _Study:
     stalls: dict[str, Json] = field(default_factory=dict)
     end_ns: int = 0
     """End of the schedule, ns from the stream's start."""
+    silent_since: int | None = None
+    """From when on nothing was answered any more, see `harness.gates.silence`."""
 
     def bias(self, direction: Direction) -> int:
         found = self.measurement.calibration
@@ -308,6 +312,7 @@ def _study(m: Measurement, policy: Policy, loaded: Collection[str]) -> _Study:
     )
     study.simulated = _simulated(m)
     study.end_ns = int(m.samples.scheduled.max()) + 1 if len(m.samples) else 0
+    study.silent_since = gate.silence(m.samples, m.health.counters.get("late_replies", 0))
     flags = m.samples.flags
     study.counts = {
         "scheduled": len(m.samples),
@@ -324,6 +329,8 @@ def _study(m: Measurement, policy: Policy, loaded: Collection[str]) -> _Study:
     lows = [np.full(windows, LOST, np.int64) for _ in Direction]
     for series in flows(m.samples, planes):
         study.flows.append(_flow(study, series, lows, width))
+    if study.silent_since is not None:
+        _before_silence(study, study.silent_since)
     minima = gate.Minima(lows[0], lows[1], width)
     _gates(study, calibration_gate, minima)
     return study
@@ -387,6 +394,27 @@ def _flow(study: _Study, series: Series, lows: list[Column], width: int) -> _Flo
     total["reordered"] += flow.order["round-trip"].reordered if flow.order["round-trip"] else 0
     total["restarts"] += again
     return flow
+
+
+def _before_silence(study: _Study, since: int) -> None:
+    """Lower bounds and pairs anew from the rows scheduled up to ``since``: a FAIL neither needs nor fears the rest."""
+    samples = study.measurement.samples
+    head = replace(
+        study,
+        end_ns=since + 1,
+        below=dict.fromkeys(Direction, 0),
+        negative=dict.fromkeys(Direction, 0),
+        counts=dict.fromkeys(study.counts, 0),
+    )
+    lows = [np.full(1, LOST, np.int64) for _ in Direction]
+    kept = samples.where(samples.scheduled <= since)
+    before = {s.flow: _flow(head, s, lows, since + 1) for s in flows(kept, study.planes)}
+    for flow in study.flows:
+        early = before.get(flow.index)
+        flow.pair = early.pair if early else {}
+        for key, worst in flow.clock.items():
+            lower = early.clock[key].estimate.lower if early else UNKNOWN
+            flow.clock[key] = replace(worst, estimate=replace(worst.estimate, lower=lower))
 
 
 def _finite(delays: Column) -> Column:
@@ -481,7 +509,8 @@ def _clock_based(
         if doubtful is not None:
             sure = _finite(delays[~doubtful])
             sure.sort()
-        low = Ordered(sure, lost=here, unknown=gone - here + len(series) - lost.total - int(sure.shape[0]))
+        proven = max(0, here - gate.own_losses(study.measurement.health))
+        low = Ordered(sure, lost=proven, unknown=gone - proven + len(series) - lost.total - int(sure.shape[0]))
         return _quantile(study, requirement, high, low, delays=delays, guard=guard, windows=windows)
     low_delays = delays if doubtful is None else np.where(doubtful, UNKNOWN, delays)
     return _worst_window(study, requirement, delays, low_delays=low_delays, guard=guard, windows=windows)
@@ -601,7 +630,8 @@ def _round_trip(study: _Study, series: Series, flow: _Flow, scheduled: Column) -
             joint = 1 - 2 * (1 - requirement.quantile)
             if joint > 0:
                 # a pair lost in either direction is infinite in one of them
-                low = Ordered(net, lost=flow.lost.total, unknown=flow.received - int(net.shape[0]))
+                gone = max(0, flow.lost.total - gate.own_losses(study.measurement.health))
+                low = Ordered(net, lost=gone, unknown=len(series) - gone - int(net.shape[0]))
                 pairs = np.where(both, round_trip - turnaround, np.where(round_trip == LOST, LOST, UNKNOWN))
                 vif = max(Fraction(*requirement.vif_plan), _vif(pairs, low.quantile(joint)))
                 alpha, alpha_low = _alphas(study, requirement, 1)
@@ -670,10 +700,14 @@ def _gates(study: _Study, calibration_gate: gate.Gate, minima: gate.Minima) -> N
     counts = study.counts
     found.append(gate.schedule(counts["scheduled"], counts["sent"], counts["late"], policy))
     found.append(gate.reflector_restart(counts["restarts"] + m.health.counters.get("reflector_restarts", 0)))
+    found.append(gate.far_silent(study.silent_since))
     found.append(calibration_gate)
     found.append(gate.rehearsal(policy, study.simulated))
     _stall_summary(study)
+    fewest = min((f.sent for f in study.flows), default=0)
     for requirement in study.judged.values():
+        share = (1 - requirement.quantile) / 4
+        found.append(gate.own_loss(requirement.id, m.health, fewest, (share.numerator, share.denominator)))
         for direction in Direction:
             expanded = study.budgets[direction].expanded_ps
             found.append(

@@ -13,7 +13,7 @@ from harness.clock import ClockState
 from harness.link import Link
 from harness.measurement import Calibration, Health
 from harness.policy import Policy
-from harness.samples import Column
+from harness.samples import RECEIVED, SENT, Column, Samples
 from harness.statistics import LOST
 from harness.stream import Stream
 from harness.uncertainty import ClockClaim, bracket_budget, root_up
@@ -153,12 +153,15 @@ def shared_clock(link: Link, evidence: Sequence[ClockState]) -> Gate:
 
 def sync_topology(link: Link) -> Gate:
     """Time that travels over the link under test hides the asymmetry one wants to see (metrology 0.4)."""
+    limit = "synchronisation independent of the link under test"
+    if link.sync_over_link is None:
+        return Gate("sync-topology", "not-applicable", CLOCK, "not declared whether time crosses the link", limit)
     return Gate(
         "sync-topology",
         _state(link.sync_over_link),
         CLOCK,
         "time reaches a site over the link under test" if link.sync_over_link else "independent of the link",
-        "synchronisation independent of the link under test",
+        limit,
         "改用独立于被测链路的时间源，或只用无时钟区间判定",
         "use a time source that does not cross the link under test, or rely on the bracket",
     )
@@ -536,6 +539,85 @@ def reflector_restart(count: int) -> Gate:
         "the reflector's counter never begins again",
         "查明反射端重启原因后重测",
         "find out why the reflector restarted, measure again",
+    )
+
+
+OWN_LOSSES: Final = (
+    "receive_overflows",
+    "refused",
+    "reflector_receive_overflows",
+    "reflector_table_full",
+    "reflector_send_errors",
+)
+"""Counters of packets that an end of the measurement lost or refused itself, not the link. A full ring makes the
+sender wait: that is the schedule's gate."""
+
+
+def own_losses(health: Health) -> int:
+    """Packets lost by the ends themselves, at most: of which flow and way is not known."""
+    return sum(health.counters.get(name, 0) for name in OWN_LOSSES)
+
+
+def own_loss(requirement: str, health: Health, fewest: int, most: tuple[int, int]) -> Gate:
+    """The ends lost few packets themselves: at most the share ``most``, a quarter of 1 - p, of the smallest flow.
+
+    A FAIL counts none of them (`own_losses`), so that only what stands without it rests on this.
+    """
+    said = [f"{health.counters[name]} {name}" for name in OWN_LOSSES if health.counters.get(name, 0)]
+    return Gate(
+        "own-loss",
+        _state(own_losses(health) * most[1] > most[0] * fewest),
+        ALL,
+        ", ".join(said) or "none",
+        f"<= {most[0]}/{most[1]} of a flow of {fewest} packets",
+        "检查反射端是否在运行，并减轻两端主机负载：这些丢包不是链路造成的",
+        "check that the reflector runs and unburden both hosts: these losses are not the link's",
+        requirement=requirement,
+        pass_only=True,
+    )
+
+
+_SILENT_NS: Final = 10 * 10**9
+_SILENT_ROWS: Final = 20
+"""Fewer unanswered packets at the end may be plain loss."""
+
+
+def silence(samples: Samples, late_replies: int) -> int | None:
+    """From when on nothing was answered on any flow until the end, ns from the start; -1: never anything. None: no.
+
+    A silence is 10 s or a fifth of the stream; replies after t_max are no silence.
+    """
+    sent = (samples.flags & (SENT | RECEIVED)) != 0
+    got = samples.scheduled[(samples.flags & RECEIVED) != 0]
+    since = int(got.max()) if got.shape[0] else -1
+    rest = samples.scheduled[sent & (samples.scheduled > since)]
+    unanswered = int(rest.shape[0])
+    if unanswered < _SILENT_ROWS or 2 * late_replies >= unanswered:
+        return None
+    end = int(rest.max())
+    length = end - max(since, 0)
+    return since if length >= _SILENT_NS or 5 * length >= end else None
+
+
+def far_silent(since: int | None) -> Gate:
+    """The far end answered until the end: a reflector that dies looks like a link that is cut.
+
+    A FAIL counts only the rows before the silence.
+    """
+    found = "answered until the end"
+    if since is not None:
+        found = f"the far end or the link fell silent at {text(since)}; loss before that is judged"
+    if since == -1:
+        found = "the far end or the link was silent from the start"
+    return Gate(
+        "far-silent",
+        _state(since is not None),
+        ALL,
+        found,
+        f"no silence until the end of {text(_SILENT_NS)} or a fifth of the stream",
+        "检查反射端与链路是否仍在工作，然后重测",
+        "check the reflector and whether the link is up, measure again",
+        pass_only=True,
     )
 
 

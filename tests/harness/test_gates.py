@@ -266,9 +266,7 @@ def test_a_schedule_not_kept_voids_every_pass_but_no_fail(told: Judge, alter: Ca
 def parse_policy(**changes: object) -> Policy:
     """The rehearsal policy with every requirement changed."""
     policy = parse((POLICIES / "metro-2027-rehearsal.toml").read_text())
-    return policy.model_copy(
-        update={"requirements": tuple(r.model_copy(update=changes) for r in policy.requirements)}
-    )
+    return policy.model_copy(update={"requirements": tuple(r.model_copy(update=changes) for r in policy.requirements)})
 
 
 def without_stamp(name: str, every: int) -> Callable[[Any], Any]:
@@ -347,6 +345,100 @@ def test_a_restarted_reflector_cannot_say_where_packets_were_lost(told: Judge) -
     assert verdicts(result, "clock") <= {"PASS", "INDETERMINATE"}
 
 
+# --- losses that are not the link's -------------------------------------------------------------------------------
+
+
+def counted(**counters: int) -> Callable[[Any], Any]:
+    return lambda m: replace(m, health=replace(m.health, counters=counters))
+
+
+def service_row(result: Result, way: int) -> Result:
+    found: Result = result["requirements"][1]["directions"][way]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [
+        ("receive_overflows", "lost_backward"),
+        ("reflector_receive_overflows", "lost_forward"),
+        ("refused", "lost_forward"),
+        ("reflector_table_full", "lost_forward"),
+        ("reflector_send_errors", "lost_backward"),
+    ],
+)
+def test_our_own_losses_are_not_the_links(told: Judge, name: str, lost: str) -> None:
+    gone = {lost: np.arange(5, ROWS - 5, 50)}  # 2 %, 960
+    way = 0 if lost == "lost_forward" else 1
+    assert service_row(told(**gone), way)["verdict"] == "FAIL"
+    assert len(told(**gone, evidence=())["requirements"][1]["directions"]) == 3  # the pair
+    result = told(counted(**{name: 960}), **gone)
+    assert "own-loss" in red(result)
+    assert result["verdict"] == "INVALID"
+    assert all("own-loss" in s["gates_red"] for s in statements(result, "clock") if s["verdict"] == "INVALID")
+    found = next(g for g in result["gates"] if g["id"] == "own-loss" and g["state"] == "red")
+    assert f"960 {name}" in found["found"]
+    assert told(counted(**{name: 960}), **gone, evidence=())["verdict"] == "INVALID"
+    # what remains without them still fails
+    assert told(counted(**{name: 100}), **gone)["verdict"] == "FAIL"
+    assert told(counted(**{name: 960}), forward=1_500_000)["verdict"] == "FAIL"
+
+
+def test_a_few_own_losses_are_reported_only(told: Judge) -> None:
+    result = told(counted(receive_overflows=12, ring_full=10**6))  # a quarter of 0.1 % of 48 000
+    assert red(result) == set()
+    assert red(told(counted(receive_overflows=13))) == {"own-loss"}
+    assert red(told(counted(receive_overflows=13), flows=4)) == {"own-loss"}
+    assert red(told(counted(receive_overflows=4), flows=4)) == {"own-loss"}
+
+
+def test_a_far_end_that_falls_silent_is_not_the_link(told: Judge) -> None:
+    for flows, from_row in ((1, ROWS * 3 // 4), (4, ROWS * 3 // 4), (1, 0)):
+        result = told(lost_forward=np.arange(from_row, ROWS), flows=flows)
+        # without any stamp there is no plane to believe either
+        assert red(result) == ({"far-silent"} if from_row else {"far-silent", "uncertainty"})
+        assert result["verdict"] == "INVALID"
+        for basis in ("clock", "clock-free"):
+            assert verdicts(result, basis) == {"INVALID"}
+        found = next(g for g in result["gates"] if g["id"] == "far-silent")
+        assert ("fell silent at 8.99975 s; loss before that is judged" in found["found"]) == (from_row > 0)
+        assert "check the reflector" in found["remedy_en"]
+    # one flow that falls silent alone is the link's own
+    alone = told(lost_forward=np.arange(ROWS * 3 // 4, ROWS, 4), flows=4)
+    assert "far-silent" not in red(alone)
+    assert alone["verdict"] == "FAIL"
+    short = told(lost_forward=np.arange(ROWS - ROWS // 6, ROWS))
+    assert "far-silent" not in red(short)
+    assert short["verdict"] == "FAIL"
+    long = told(seconds=60, rate_pps=1_000, lost_forward=np.arange(50_000, 60_000))
+    assert "far-silent" in red(long)
+    # replies that came too late are replies
+    assert "far-silent" not in red(told(counted(late_replies=ROWS), lost_forward=np.arange(ROWS)))
+
+
+def test_a_silent_end_hides_no_fail_that_stands_before_it(told: Judge) -> None:
+    silent = np.arange(ROWS // 4, ROWS)
+    for story in (
+        {"forward": 1_500_000},
+        {"forward": 1_300_000, "backward": 1_300_000, "evidence": ()},
+        {"backward": 1_500_000, "flows": 2},
+    ):
+        result = told(lost_forward=silent, **story)
+        assert "far-silent" in red(result)
+        assert result["verdict"] == "FAIL"
+    before = np.concatenate((np.arange(5, ROWS // 4, 50), silent))  # 2 % before
+    assert service_row(told(lost_forward=before), 0)["verdict"] == "FAIL"
+    assert told(lost_forward=before, evidence=())["verdict"] == "FAIL"
+    slow = np.where(np.arange(ROWS) % 50 == 0, 2_000_000, 0)
+    assert service_row(told(lost_forward=silent, extra_forward=slow), 0)["verdict"] == "FAIL"
+
+
+def test_time_over_the_link_left_undeclared_is_said(told: Judge) -> None:
+    result = told(lambda m: replace(m, link=replace(m.link, sync_over_link=None)))
+    found = next(g for g in result["gates"] if g["id"] == "sync-topology")
+    assert (found["state"], found["found"]) == ("not-applicable", "not declared whether time crosses the link")
+
+
 def test_a_rehearsal_policy_passes_nothing_real(told: Judge) -> None:
     result = told(simulated=())
     assert red(result) == {"rehearsal-policy"}
@@ -422,8 +514,8 @@ def test_every_gate_of_the_house_is_reported(told: Judge) -> None:
     names = {g["id"] for g in told()["gates"]}
     assert names == {
         "clock-near", "clock-far", "evidence-coverage", "shared-clock", "sync-topology", "leap", "kernel-steps",
-        "time-scale", "floor", "round-trip-floor", "negative-delay", "step", "skew", "schedule", "reflector-restart", "calibration",
-        "rehearsal-policy", "uncertainty", "unstamped", "host-stalls",
+        "time-scale", "floor", "round-trip-floor", "negative-delay", "step", "skew", "schedule", "reflector-restart",
+        "own-loss", "far-silent", "calibration", "rehearsal-policy", "uncertainty", "unstamped", "host-stalls",
     }  # fmt: skip
     assert gates.CLOCK == ("clock",)
     assert KERNEL == 2
