@@ -111,6 +111,7 @@ def judge(measurements: Sequence[Measurement], policy: Policy, provenance: Mappi
     studies = [_study(m, policy, loaded) for m in measurements]
     links = list(dict.fromkeys([*provenance.get("links", ()), *(m.link.name for m in measurements)]))
     missing = [str(text) for text in provenance.get("incomplete", ())]
+    missing += [text for study in studies for text in study.unfit]
     requirements = []
     for requirement in policy.requirements:
         rows: list[dict[str, Json]] = []
@@ -141,6 +142,7 @@ def judge(measurements: Sequence[Measurement], policy: Policy, provenance: Mappi
             "budgets": [b for study in studies for b in study.budgets_as_dicts()],
             "gates": [g.as_dict(study.measurement.id) for study in studies for g in study.gates],
             "streams": [_stream(study) for study in studies],
+            "links": _links([study.measurement.link for study in studies]),
             "evidence": [e for study in studies for e in _evidence(study.measurement)],
             "calibrations": [_calibration(study) for study in studies if study.measurement.calibration],
         }
@@ -228,6 +230,8 @@ class _Study:
     stalls: dict[str, Json] = field(default_factory=dict)
     end_ns: int = 0
     """End of the schedule, ns from the stream's start."""
+    unfit: list[str] = field(default_factory=list)
+    """What the plan wants of the stream that it cannot say."""
     silent_since: int | None = None
     """From when on nothing was answered any more, see `harness.gates.silence`."""
 
@@ -264,18 +268,22 @@ class _Study:
         return found
 
 
-def _judged_here(m: Measurement, policy: Policy, loaded: Collection[str]) -> dict[str, Requirement]:
-    """What the plan says the stream serves; a stream without a plan by its kind.
+def _judged_here(m: Measurement, policy: Policy, loaded: Collection[str]) -> tuple[dict[str, Requirement], list[str]]:
+    """What is judged on the stream, and what its plan names but it cannot say (texts).
 
-    Then it is the optical floor on unloaded streams only; the service on loaded ones, or where a link has none, on
-    what it has. The rate of the judged stream is the declared one.
+    The plan names it; where the plan's names are none of this policy's (judged again under another), and without a
+    plan, it is by the stream's kind: the optical floor on unloaded streams only; the service on loaded ones, or where
+    a link has none, on what it has. The rate of the judged stream is the declared one.
     """
-    if m.serves:
-        return {r.id: r for r in policy.requirements if r.id in m.serves}
+    named = [r for r in policy.requirements if r.id in m.serves]
+    if named:
+        fit = {r.id: r for r in named if m.stream.unloaded or r.measurand != "optical-floor"}
+        why = "not judged, a loaded stream says nothing of the optical floor"
+        return fit, [f"{m.id} {r.id}: {why}" for r in named if r.id not in fit]
     measurand = {"optical-floor"} if m.stream.unloaded else {"service"}
     if m.link.name not in loaded:
         measurand.add("service")
-    return {r.id: r for r in policy.requirements if r.measurand in measurand}
+    return {r.id: r for r in policy.requirements if r.measurand in measurand}, []
 
 
 def _study(m: Measurement, policy: Policy, loaded: Collection[str]) -> _Study:
@@ -297,10 +305,11 @@ def _study(m: Measurement, policy: Policy, loaded: Collection[str]) -> _Study:
         )
         for d in Direction
     }
+    judged, unfit = _judged_here(m, policy, loaded)
     study = _Study(
         m,
         policy,
-        _judged_here(m, policy, loaded),
+        judged,
         near,
         far,
         shared,
@@ -310,6 +319,7 @@ def _study(m: Measurement, policy: Policy, loaded: Collection[str]) -> _Study:
         budgets,
         bracket(link),
     )
+    study.unfit = unfit
     study.simulated = _simulated(m)
     study.end_ns = int(m.samples.scheduled.max()) + 1 if len(m.samples) else 0
     study.silent_since = gate.silence(m.samples, m.health.counters.get("late_replies", 0))
@@ -924,10 +934,11 @@ def _short(study: _Study, requirement: Requirement, direction: Direction, basis:
     measured = len(m.samples) * 10**9 // m.stream.rate_pps
     wanted = requirement.min_seconds * 10**9
     if measured * 100 < wanted * 98 or m.stream.duration_ns < wanted:
-        missing.append(f"{measured // 10**9} s measured, {requirement.min_seconds} s required")
+        seconds = min(measured, m.stream.duration_ns) // 10**9
+        missing.append(f"{seconds} s measured, {requirement.min_seconds} s required")
     span = int(m.samples.scheduled.max())
     windows = (span + requirement.window_s * 10**9 // 2) // (requirement.window_s * 10**9)
-    if windows < requirement.min_windows:
+    if windows < requirement.min_windows and not _ends_by_chance(m, requirement, span):
         missing.append(f"{windows} windows measured, {requirement.min_windows} required")
     got, port = min(
         ((f.clock[requirement.id, direction] if basis == "clock" else f.free[requirement.id]).least_n_eff, f.port)
@@ -936,6 +947,14 @@ def _short(study: _Study, requirement: Requirement, direction: Direction, basis:
     if got < requirement.min_n_eff:
         missing.append(f"n_eff {int(got)} on flow {port}, {requirement.min_n_eff} required")
     return missing
+
+
+def _ends_by_chance(m: Measurement, requirement: Requirement, span: int) -> bool:
+    """A whole exponential stream of N packets ends within 5 span / sqrt(N) of its duration, and within 2 %."""
+    wanted = requirement.min_windows * requirement.window_s * 10**9
+    lacking = max(0, wanted - span)
+    close = lacking * 50 <= wanted or lacking * lacking * len(m.samples) <= 25 * wanted * wanted
+    return m.stream.schedule == "exponential" and len(m.samples) >= m.stream.packets and close
 
 
 def _rows(study: _Study, requirement: Requirement) -> list[dict[str, Json]]:
@@ -1253,6 +1272,43 @@ def _stream(study: _Study) -> dict[str, Json]:
         "host_stalls": study.stalls,
         "simulated": list(study.simulated),
     }
+
+
+def _links(links: Sequence[Link]) -> list[dict[str, Json]]:
+    """What was declared of every link, each once; of its key only that there is one."""
+    found: list[dict[str, Json]] = []
+    for link in links:
+        end, route = link.endpoint, link.route
+        told: dict[str, Json] = {
+            "name": link.name,
+            "near": link.near.name,
+            "far": link.far.name,
+            "near_address": end.near_address,
+            "far_address": end.far_address,
+            "far_port": end.far_port,
+            "interface": end.interface,
+            "ipv6": ":" in end.far_address,
+            "route": None
+            if route is None
+            else {
+                "length_m": route.length_m,
+                "group_index_ppm": route.group_index_ppm,
+                "u_ps": route.u_ps,
+                "origin": route.origin,
+            },
+            "geodesic_m": link.geodesic_m,
+            "oxcs": list(link.oxcs),
+            "authenticated": link.key_file is not None,
+            "ssid": link.ssid,
+            "far_clock_trusted": link.far_clock_trusted,
+            "far_turnaround_qualified": link.far_turnaround_qualified,
+            "turnaround_cap_ns": link.turnaround_cap_ns,
+            "sync_over_link": link.sync_over_link,
+            "flow_ports": list(link.flow_ports),
+        }
+        if told not in found:
+            found.append(told)
+    return found
 
 
 def _evidence(m: Measurement) -> list[dict[str, Json]]:

@@ -123,6 +123,69 @@ def test_the_optical_floor_is_judged_on_unloaded_streams_only(tell: Tell, short:
     assert alone["incomplete_reasons"] == ["T1-optical-owd was not measured on a-b"]
 
 
+def test_another_policy_judges_a_stream_by_its_kind(tell: Tell, short: Policy) -> None:
+    renamed = short.model_copy(
+        update={"requirements": tuple(r.model_copy(update={"id": f"x-{r.id}"}) for r in short.requirements)}
+    )
+    planned = replace(tell(), serves=tuple(r.id for r in short.requirements))
+    assert judge([planned], short, {})["verdict"] == "PASS"
+    result = judge([planned], renamed, {})
+    assert [len(r["directions"]) for r in result["requirements"]] == [2, 2]
+    assert result["verdict"] == "PASS"
+    half = judge([replace(planned, serves=(short.requirements[SERVICE].id,))], short, {})
+    assert [len(r["directions"]) for r in half["requirements"]] == [0, 2]
+
+
+def test_a_loaded_stream_says_nothing_of_the_optical_floor_whatever_the_plan(tell: Tell, short: Policy) -> None:
+    every = tuple(r.id for r in short.requirements)
+    floor = tell("floor")
+    load = replace(tell("load", unloaded=False, forward=1_500_000), serves=every)
+    alone = judge([load], short, {})
+    assert alone["requirements"][OPTICAL]["directions"] == []
+    why = "load T1-optical-owd: not judged, a loaded stream says nothing of the optical floor"
+    assert why in alone["incomplete_reasons"]
+    both = judge([floor, replace(load, samples=floor.samples)], short, {})
+    assert why in both["incomplete_reasons"]
+    assert both["verdict"] == "INDETERMINATE"
+    assert {d["measurement"] for d in both["requirements"][OPTICAL]["directions"]} == {"floor"}
+
+
+def test_the_links_are_told_without_their_keys(tell: Tell, short: Policy) -> None:
+    route = Route(50_000, 1_468_200, 100_000, "record")
+    plain, keyed = tell("m1"), tell("m2", route=route, geodesic_m=30_000, key_file="/secret/k", qualified="Q", cap=50)
+    result = judge([plain, plain], short, {})
+    assert result["links"] == [
+        {
+            "name": "a-b",
+            "near": "a",
+            "far": "b",
+            "near_address": "10.0.0.1",
+            "far_address": "10.0.0.2",
+            "far_port": 862,
+            "interface": None,
+            "ipv6": False,
+            "route": None,
+            "geodesic_m": None,
+            "oxcs": [],
+            "authenticated": False,
+            "ssid": 0,
+            "far_clock_trusted": False,
+            "far_turnaround_qualified": "",
+            "turnaround_cap_ns": 0,
+            "sync_over_link": False,
+            "flow_ports": [20_000],
+        }
+    ]
+    endpoint = replace(keyed.link.endpoint, near_address="fd00::1", far_address="fd00::2")
+    keyed = replace(keyed, link=replace(keyed.link, name="c-d", endpoint=endpoint))
+    told = judge([plain, keyed], short, {})
+    assert [link["name"] for link in told["links"]] == ["a-b", "c-d"]
+    second = told["links"][1]
+    assert second["route"] == {"length_m": 50_000, "group_index_ppm": 1_468_200, "u_ps": 100_000, "origin": "record"}
+    assert (second["ipv6"], second["authenticated"], second["geodesic_m"]) == (True, True, 30_000)
+    assert "/secret" not in str(told)
+
+
 def test_a_median_may_be_low_while_the_tail_is_not(tell: Tell, short: Policy) -> None:
     extra = np.where(np.arange(ROWS) % 100 == 0, 2_000_000, 0)
     result = judge([tell(extra_forward=extra)], short, {})
@@ -383,6 +446,31 @@ def test_an_exponential_schedule_that_ends_early_is_complete(tell: Tell, short: 
     assert direction(judge([cut], short, {}), SERVICE, FORWARD)["short"] == ["9 s measured, 10 s required"]
 
 
+def test_an_exponential_schedule_has_its_windows_whenever_chance_lets_it_end(tell: Tell, rehearsal: Policy) -> None:
+    # 600 packets of 1 pps over 600 s end within 5 x 24 s of it
+    wanted = {"min_seconds": 600, "min_windows": 10, "min_n_eff": 1, "window_s": 60}
+    policy = rehearsal.model_copy(
+        update={"requirements": tuple(r.model_copy(update=wanted) for r in rehearsal.requirements)}
+    )
+    m = tell(seconds=600, rate_pps=1)
+    drawn = replace(m, stream=replace(m.stream, schedule="exponential"))
+
+    def short_of(measurement: Measurement, percent: int) -> list[str]:
+        s = measurement.samples
+        hurried = replace(measurement, samples=replace(s, scheduled=s.scheduled * percent // 100))
+        found: list[str] = direction(judge([hurried], policy, {}), OPTICAL, FORWARD)["short"]
+        return found
+
+    assert short_of(drawn, 94) == []
+    assert short_of(drawn, 81) == []
+    assert short_of(drawn, 79) == ["8 windows measured, 10 required"]
+    assert short_of(m, 94) == ["9 windows measured, 10 required"]
+    cut = replace(drawn, samples=drawn.samples.where(drawn.samples.seq < 500))
+    assert "500 s measured, 600 s required" in short_of(cut, 100)
+    planned = replace(drawn, stream=replace(drawn.stream, duration_ns=599 * 10**9))
+    assert "599 s measured, 600 s required" in short_of(planned, 100)
+
+
 def test_interrupted_cannot_pass_but_fails(tell: Tell, short: Policy) -> None:
     cut = judge([tell(interrupted="SIGINT")], short, {})
     assert cut["verdict"] == "INDETERMINATE"
@@ -525,7 +613,7 @@ def test_the_schema_is_whole(tell: Tell, short: Policy) -> None:
     result = judge([tell(seconds=3)], short, {})
     assert set(result) >= {
         "schema", "verdict", "complete", "incomplete_reasons", "simulated", "policy", "provenance", "requirements",
-        "budgets", "gates", "streams", "evidence", "calibrations",
+        "budgets", "gates", "streams", "links", "evidence", "calibrations",
     }  # fmt: skip
     row = direction(result, OPTICAL, FORWARD)
     assert set(row) >= {
