@@ -57,6 +57,7 @@ def _figures(statement: Result, requirement: Result, *, against: bool) -> list[C
         decisive = q.delay(estimate_ps=upper * 1000 + expanded, rounding="up")
     worst = q.integer(statement.get("worst_case_ps"))
     rule = str(statement.get("rule", q.UNKNOWN))
+    mark = "*" if phrases.standing(requirement) else ""
     return [
         shown[0],
         q.bound(lower),
@@ -65,7 +66,7 @@ def _figures(statement: Result, requirement: Result, *, against: bool) -> list[C
         q.milli(q.integer(statement.get("k_milli"))),
         shown[1],
         decisive,
-        f"2 × {q.limit(limit_ns)}" if rule.startswith("owd-pair") else q.limit(limit_ns),
+        (f"2 × {q.limit(limit_ns)}" if rule.startswith("owd-pair") else q.limit(limit_ns)) + mark,
         q.expanded(worst),
         q.count(q.integer(statement.get("n"))),
         f"{q.ratio(statement.get('n_eff'))} ({q.ratio(statement.get('vif'))})",
@@ -77,7 +78,7 @@ def _figures(statement: Result, requirement: Result, *, against: bool) -> list[C
 
 _LINES: Final = (
     (Phrase("估计值", "Estimate"), "q"),
-    (Phrase("置信下限 {c}", "Lower bound"), "LCB"),
+    (Phrase("联合置信下限 {c}", "Joint lower bound"), "LCB"),
     (Phrase("置信上限 {c}", "Upper bound"), "UCB"),
     (Phrase("合成标准不确定度", "Standard unc."), "u_c"),
     (Phrase("包含因子", "Coverage factor"), "k"),
@@ -139,11 +140,13 @@ def box(requirement: Result, direction: Result) -> dict[str, Any]:
         remarks.append(pair(Phrase(f"测试中断：{cause}", f"Interrupted: {cause}")))
     alpha = _alpha(requirement)
     confidence = q.percent(alpha.denominator - alpha.numerator, alpha.denominator)
+    standing = phrases.standing(requirement)
     columns = [_figures(s, requirement, against=verdict == "FAIL") for s in statements]
     return {
         "requirement": pair(both(requirement, "title", Phrase(str(requirement.get("id", "")), ""))),
         "id": str(requirement.get("id", "")),
         "label": label,
+        "standing": pair(standing) if standing else "",
         "verdict": verdict,
         "word": pair(phrases.VERDICTS[verdict]),
         "sentence": pair(sentence),

@@ -47,6 +47,9 @@ def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
     ]
     started = min((first for first, _ in times if first), default=None)
     ended = max((last for _, last in times if last), default=None)
+    dated = Phrase("签发日期", "Date of issue")
+    if ended and issued_ns // 10**9 == ended // 10**9:  # a rendering that equal data makes equal knows no other date
+        dated = Phrase("签发所据数据截止", "Issued on data of")
     absent = Phrase("台架文件未填写", "not given in the bench file")
     policy = result.get("policy") or {}
     plan = str(provenance.get("plan_sha256") or "")
@@ -88,7 +91,7 @@ def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
             q.period(started, ended) if started and ended else "",
             Phrase("没有测量", "nothing was measured"),
         ),
-        "j": (Phrase("签发日期", "Date of issue"), q.instant(issued_ns), absent),
+        "j": (dated, q.instant(issued_ns), absent),
         "k": (
             Phrase("抽样计划", "Sampling plan"),
             _joined(_words(provenance.get("plans")), f"SHA-256 {plan[:24]}..." if plan else ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-VERSION: Final = "phrases/1"
+VERSION: Final = "phrases/2"
 """Printed in every report; any change of wording below needs a new number."""
 
 Language = Literal["zh", "en"]
@@ -85,6 +85,17 @@ STATISTICS: Final[dict[str, Phrase]] = {
 COVERAGE_RISK: Final = (2275, 100_000)
 """Chance that the error exceeds k u_c with k = t(97.725 %): added to the statistical risk by the union bound."""
 
+OURS: Final = Phrase("本软件自定", "ours, not the authority's")
+UNCONFIRMED: Final = Phrase("限值未经原文确认", "limit unconfirmed")
+
+
+def standing(requirement: Mapping[str, object]) -> Phrase | None:
+    """What stands against the limit of a requirement: ours, or its source text was not seen; None: nothing."""
+    if requirement.get("origin") == "millicert":
+        return OURS
+    return None if requirement.get("confirmed") else UNCONFIRMED
+
+
 BASES: Final[dict[str, Phrase]] = {
     "clock": Phrase("基于时钟", "Clock-based"),
     "clock-free": Phrase("不依赖时钟", "Clock-free"),
@@ -141,6 +152,9 @@ GATES: Final[dict[str, Phrase]] = {
     "kernel-steps": Phrase("系统时钟阶跃", "Kernel clock steps"),
     "time-scale": Phrase("时间尺度", "Time scale"),
     "floor": Phrase("物理下限", "Physical floor"),
+    "round-trip-floor": Phrase("往返物理下限", "Round-trip floor"),
+    "own-loss": Phrase("本机丢包", "Loss of our own"),
+    "far-silent": Phrase("远端无应答", "Far end silent"),
     "negative-delay": Phrase("负时延", "Negative delay"),
     "step": Phrase("时钟阶跃", "Clock step"),
     "skew": Phrase("频率偏斜", "Clock skew"),

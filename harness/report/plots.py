@@ -126,11 +126,14 @@ def strip_data(scheduled: Column, delays: Column, windows: int = 120) -> Strip:
     return Strip(width, *np.array(rows, np.int64).T)
 
 
-def delays_of(measurement: Measurement, direction: Direction) -> tuple[Column, Column]:
-    """(scheduled, delay) of every packet sent whose fate is known, ns, calibration bias subtracted, lost INFINITE."""
+def delays_of(measurement: Measurement, direction: Direction, *, calibrated: bool) -> tuple[Column, Column]:
+    """(scheduled, delay) of every packet sent whose fate is known, ns, lost INFINITE.
+
+    ``calibrated``: the calibration bias is subtracted, as the judge did.
+    """
     s = measurement.samples
     first, last = (s.t1, s.t2) if direction is Direction.FORWARD else (s.t3, s.t4)
-    bias = measurement.calibration.bias_ns.get(direction, 0) if measurement.calibration else 0
+    bias = measurement.calibration.bias_ns.get(direction, 0) if calibrated and measurement.calibration else 0
     stamped = (first != MISSING) & (last != MISSING) & ((s.flags & RECEIVED) != 0)
     lost = ((s.flags & SENT) != 0) & ((s.flags & RECEIVED) == 0)
     known = stamped | lost
@@ -198,6 +201,11 @@ def _svg(figure: Figure) -> bytes:
     return out.getvalue()
 
 
+def _calibrated(result: Json, measurement: str) -> bool:
+    """Whether the judge subtracted a calibration from a measurement."""
+    return any(c.get("measurement") == measurement and c.get("applied") for c in result.get("calibrations") or [])
+
+
 def _judged(result: Json, measurement: str, direction: Direction) -> tuple[Json, Json]:
     """The requirement and direction of the result that rest on a measurement; empty mappings where there is none."""
     for requirement in result.get("requirements") or []:
@@ -248,7 +256,7 @@ def _legend(axes: Axes, columns: int) -> None:
 
 def _draw_ccdf(axes: Axes, measurement: Measurement, result: Mapping[str, Any], direction: Direction) -> None:
     requirement, judged = _judged(result, measurement.id, direction)
-    delays = delays_of(measurement, direction)[1]
+    delays = delays_of(measurement, direction, calibrated=_calibrated(result, measurement.id))[1]
     data, free = ccdf_data(delays), ccdf_data(round_trips(measurement))
     limit_ns = integer(requirement.get("limit_ns"))
     floor_ps = integer((judged.get("bracket") or {}).get("lower_ps"))
@@ -307,7 +315,7 @@ def _draw_ccdf(axes: Axes, measurement: Measurement, result: Mapping[str, Any], 
 
 def _draw_strip(axes: Axes, measurement: Measurement, result: Mapping[str, Any], direction: Direction) -> None:
     requirement, _ = _judged(result, measurement.id, direction)
-    data = strip_data(*delays_of(measurement, direction))
+    data = strip_data(*delays_of(measurement, direction, calibrated=_calibrated(result, measurement.id)))
     minutes = data.start_ns / 60e9
     axes.set_title(measurement.link.label(direction), fontsize=7)
     if data.n.size:
@@ -355,7 +363,7 @@ def plots(
     drawn: dict[str, bytes] = {}
     with _style(labels, system_fonts):
         for measurement in measurements:
-            for kind, draw, height, below in (("ccdf", _draw_ccdf, 1.98, 0.6), ("strip", _draw_strip, 1.38, 0.48)):
+            for kind, draw, height, below in (("ccdf", _draw_ccdf, 1.72, 0.6), ("strip", _draw_strip, 1.16, 0.48)):
                 figure, panels = _panels(height, below)
                 for axes, direction in zip(panels, Direction, strict=True):
                     draw(axes, measurement, result, direction)

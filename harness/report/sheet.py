@@ -19,7 +19,8 @@ def _limits(result: Result) -> list[Cell]:
     notes += [
         Phrase(f"未完成 Incomplete: {reason}", "") for reason in map(text, result.get("incomplete_reasons") or [])
     ]
-    notes += [Phrase(f"模拟 Simulated: {fact}", "") for fact in map(text, result.get("simulated") or [])]
+    facts = "; ".join(map(text, result.get("simulated") or []))
+    notes += [Phrase(f"模拟 Simulated: {facts}", "")] if facts else []
     outside = (result.get("policy") or {}).get("informative") or []
     if outside:
         names = [both(i, "title", Phrase(str(i.get("id", "")), str(i.get("id", "")))) for i in outside]
@@ -115,6 +116,7 @@ def sheet(result: Result, *, digest: str, issued_ns: int) -> dict[str, Any]:
             if not r.get("directions")
         ],
         "requirements": tables.requirements(result),
+        "links": tables.links(result),
         "streams": tables.streams(result),
         "counts": tables.counts(result),
         "evidence": tables.evidence(result),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from harness.report import phrases
@@ -71,6 +72,53 @@ def streams(result: Result) -> dict[str, Any]:
         "<发送间隔|Schedule & >计划时长|Duration & <T1–T4 时间戳平面|Stamp planes T1–T4"
     )
     return table(Phrase("被测路径与测试流", "Item and test streams"), heads, rows)
+
+
+_SYNC: Final = {
+    True: Phrase("已申明：有", "declared: yes"),
+    False: Phrase("已申明：无", "declared: none"),
+    None: Phrase("未申明", "not declared"),
+}
+
+
+def _far_clock(link: Result) -> Phrase:
+    """What the far clock's own words count for."""
+    if not link.get("far_clock_trusted"):
+        return Phrase("仅供参考", "information only")
+    if any(link.get(key) for key in ("authenticated", "key", "key_file")):
+        return Phrase("采信，经鉴别", "trusted, authenticated")
+    return Phrase("采信，未鉴别", "trusted, not authenticated")
+
+
+def _given(link: Result, *names: str) -> str:
+    """The first of several fields that says anything."""
+    return next((text(link[name]) for name in names if link.get(name) not in (None, "", [], {})), q.UNKNOWN)
+
+
+def links(result: Result) -> dict[str, Any]:
+    """What the bench declares of each link, with who answers for it; no rows where the result does not say."""
+    rows: list[list[Cell]] = []
+    for link in result.get("links") or []:
+        ends = " → ".join(_given(link, end) for end in ("near", "far"))
+        route = link.get("route")
+        fibre: Result = route if isinstance(route, Mapping) else {}
+        length = q.integer(fibre.get("length_m", link.get("length_m")))
+        rows.append(
+            [
+                _given(link, "name", "link", "id"),
+                ends,
+                f"{q.count(length)}{q.NBSP}m" if length is not None else q.UNKNOWN,
+                _given(fibre, "origin") if fibre else _given(link, "route_origin", "route"),
+                _given(link, "positions_origin", "position_origin", "positions"),
+                pair(_far_clock(link)),
+                pair(_SYNC[link["sync_over_link"] if isinstance(link.get("sync_over_link"), bool) else None]),
+            ]
+        )
+    heads = columns(
+        "<链路|Link & <两端|Ends & >光缆长度|Fibre & <光缆来源|Fibre by & <坐标来源|Positions by & "
+        "<远端时钟|Far clock & <同步经过本链路|Time over the link"
+    )
+    return table(Phrase("链路：台架申明", "Links as the bench declares them"), heads, rows)
 
 
 _COUNTS: Final = (
@@ -213,6 +261,11 @@ def _either(directions: Sequence[str]) -> str:
     return " ".join(f"{arrow}{q.NBSP}{said}" for arrow, said in zip("→←", directions, strict=False))
 
 
+def _names(names: Sequence[Phrase]) -> Phrase:
+    """One name where both directions agree, else both."""
+    return Phrase(" / ".join(dict.fromkeys(n.zh for n in names)), " / ".join(dict.fromkeys(n.en for n in names)))
+
+
 def _budget_rows(budgets: Sequence[Result]) -> list[list[Cell]]:
     """Components of the budgets of both directions, side by side where they differ."""
     rows: list[list[Cell]] = []
@@ -221,7 +274,7 @@ def _budget_rows(budgets: Sequence[Result]) -> list[list[Cell]]:
         distribution = str(c.get("distribution"))
         rows.append(
             [
-                pair(both(c, "name")),
+                pair(_names([both(p, "name") for p in parts])),
                 _either([q.expanded(q.integer(p.get("value_ps"))) for p in parts]),
                 pair(phrases.DISTRIBUTIONS.get(distribution, Phrase(distribution, ""))),
                 text(c.get("divisor")),
@@ -249,41 +302,72 @@ def _withheld(result: Result, measurement: str) -> bool:
     return bool(told) and all(u is None for u in told)
 
 
-def budgets(result: Result) -> list[dict[str, Any]]:
-    """One table for each distinct budget, both directions in it; equal ones of several measurements printed once."""
-    grouped: dict[tuple[str, str, str], list[Result]] = {}
-    for b in result.get("budgets") or []:
+_ALL: Final = Phrase("全部", "all")
+
+
+def _scopes(budgets: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:
+    """Budgets by (basis, what they are for): a measurement, with the requirement where it serves several."""
+    keys: dict[tuple[str, str, str], list[Result]] = {}
+    for b in budgets:
         key = (str(b.get("basis", "")), str(b.get("measurement", "")), str(b.get("requirement", "")))
-        grouped.setdefault(key, []).append(b)
+        keys.setdefault(key, []).append(b)
+    served = Counter((basis, measurement) for basis, measurement, _ in keys)
+    return {
+        (basis, f"{measurement} {requirement}" if served[basis, measurement] > 1 else measurement): found
+        for (basis, measurement, requirement), found in keys.items()
+    }
+
+
+def budgets(result: Result) -> list[dict[str, Any]]:
+    """One table for each basis, both directions of all measurements in it; equal components and totals once.
+
+    Tables have "totals" beside the rows: [what for, [[symbol, value], …]].
+    """
     heads = columns(
-        "<分量|Component & >值|Value & <分布|Distribution & >除数|Divisor & >标准不确定度|Std. uncertainty & "
+        "<测量|Run & <分量|Component & >值|Value & <分布|Distribution & >除数|Divisor & >标准不确定度|Std. unc. & "
         ">自由度|ν & ^类|Type & <来源|Origin"
     )
-    merged: dict[str, tuple[dict[str, Any], list[str]]] = {}
-    for (basis, measurement, _), found in grouped.items():
+    by_basis: dict[str, dict[str, list[Result]]] = {}
+    for (basis, scope), found in _scopes(result.get("budgets") or []).items():
+        by_basis.setdefault(basis, {})[scope] = found
+    made = []
+    for basis, scoped in by_basis.items():
+        rows: dict[str, tuple[list[Cell], list[str]]] = {}
+        totals: dict[str, tuple[list[list[str]], list[str]]] = {}
+        for scope, found in scoped.items():
+            withheld = basis == "clock" and _withheld(result, str(found[0].get("measurement", "")))
+            own = _budget_rows(found)
+            if withheld:
+                own.append([pair(_CLOCK_UNKNOWN), "", "", "", q.UNKNOWN, "", "", ""])
+            total = [
+                [name, q.UNKNOWN if withheld else _either([show(q.integer(b.get(key))) for b in found])]
+                for name, key, show in (
+                    ("u_c", "u_c_ps", q.expanded),
+                    ("ν_eff", "nu_eff", q.freedom),
+                    ("k", "k_milli", q.milli),
+                    ("U", "U_ps", q.expanded),
+                    ("Σ", "worst_case_ps", q.expanded),
+                )
+            ]
+            for row in own:
+                rows.setdefault(repr(row), (row, []))[1].append(scope)
+            totals.setdefault(repr(total), (total, []))[1].append(scope)
         title = phrases.BASES.get(basis, Phrase("", ""))
-        made = table(
-            Phrase(f"不确定度预算 {title.zh}".strip(), f"Uncertainty budget, {title.en.lower()}".rstrip(", ")),
-            heads,
-            _budget_rows(found),
-        )
-        withheld = basis == "clock" and _withheld(result, measurement)
-        if withheld:
-            made["rows"].append([pair(_CLOCK_UNKNOWN), "", "", "", q.UNKNOWN, "", "", ""])
-        made["total"] = [
-            [name, q.UNKNOWN if withheld else _either([show(q.integer(b.get(key))) for b in found])]
-            for name, key, show in (
-                ("u_c", "u_c_ps", q.expanded),
-                ("ν_eff", "nu_eff", q.freedom),
-                ("k", "k_milli", q.milli),
-                ("U", "U_ps", q.expanded),
-                ("Σ", "worst_case_ps", q.expanded),
+        shared = sorted(rows.values(), key=lambda row: len(row[1]) < len(scoped))
+        made.append(
+            table(
+                Phrase(f"不确定度预算 {title.zh}".strip(), f"Uncertainty budget, {title.en.lower()}".rstrip(", ")),
+                heads,
+                [[_scope(scopes, scoped), *row] for row, scopes in shared],
             )
-        ]
-        scopes = merged.setdefault(repr(made), (made, []))[1]
-        if measurement not in scopes:
-            scopes.append(measurement)
-    return [made | {"scope": ", ".join(scopes)} for made, scopes in merged.values()]
+            | {"totals": [[_scope(scopes, scoped), total] for total, scopes in totals.values()]}
+        )
+    return made
+
+
+def _scope(scopes: Sequence[str], every: Collection[str]) -> Cell:
+    """What a row is for; "all" where it is for each of several."""
+    return pair(_ALL) if len(every) > 1 and len(set(scopes)) == len(every) else ", ".join(dict.fromkeys(scopes))
 
 
 def consistency(result: Result) -> dict[str, Any]:
@@ -362,7 +446,17 @@ def flows(result: Result) -> dict[str, Any]:
         "<要求|Requirement & <方向|Direction & >流数|Flows & >路由组|Route groups & >最差流端口|Worst port & "
         ">最小|Min & >中位|Median & >P99|P99 & >P99.9|P99.9 & >最大|Max & >丢包|Lost"
     )
-    return table(Phrase("最差流（原样数据，未剔除）", "Worst flow (raw, nothing censored)"), heads, rows)
+    applied = [bool(c.get("applied")) for c in result.get("calibrations") or []]
+    if any(applied):
+        zh, en = "最差流（已扣除校准，未剔除任何样本）", "Worst flow (calibrated, nothing censored)"
+    else:
+        zh, en = "最差流（原样数据，未剔除）", "Worst flow (raw, nothing censored)"
+    if any(applied) and not all(applied):
+        zh, en = (
+            "最差流（有校准者已扣除，未剔除任何样本）",
+            "Worst flow (calibrated where a calibration applied, nothing censored)",
+        )
+    return table(Phrase(zh, en), heads, rows)
 
 
 def equipment(result: Result) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def _cells(requirement: Mapping[str, Any], direction: Mapping[str, Any], lang: L
     free: Mapping[str, Any] = next((s for s in statements if s.get("basis") == "clock-free"), {})
     below = q.delay(estimate_ps=floor, rounding="down") if floor is not None else q.UNKNOWN
     return [
-        str(requirement.get("id", "")),
+        _limit(requirement),
         str(direction.get("label", "")),
         phrases.BASES.get(str(shown.get("basis")), Phrase(q.UNKNOWN, q.UNKNOWN)).to(lang).lower(),
         value,
@@ -195,15 +195,38 @@ def _aligned(rows: Sequence[Sequence[str]], right: frozenset[int]) -> list[str]:
     return lines
 
 
+def _limit(requirement: Mapping[str, Any]) -> str:
+    """The id with its limit, starred where something stands against the limit."""
+    mark = "*" if phrases.standing(requirement) else ""
+    return f"{requirement.get('id', '')} ≤ {q.limit(q.integer(requirement.get('limit_ns')) or 0)}{mark}"
+
+
+def _footnote(judged: Mapping[str, Any], lang: Language) -> list[str]:
+    """One line that explains the stars, none without a star."""
+    said: dict[Phrase, list[str]] = {}
+    for requirement in _requirements(judged):
+        standing = phrases.standing(requirement)
+        if standing is not None:
+            said.setdefault(standing, []).append(str(requirement.get("id", "")))
+    parts = [f"{standing.to(lang)}: {', '.join(ids)}" for standing, ids in said.items()]
+    return [f"* {'; '.join(parts)}"] if parts else []
+
+
 def requirement_lines(judged: Mapping[str, Any], lang: Language) -> list[str]:
-    """A judged requirement (or all of a result) as aligned plain lines, reasons below what did not pass."""
+    """A judged requirement (or all of a result) as aligned plain lines, reasons below what did not pass.
+
+    A last line explains the star at limits that the source text does not confirm.
+    """
+    lines = _direction_lines(judged, lang)
+    return [*lines, *_footnote(judged, lang)] if lines else []
+
+
+def _direction_lines(judged: Mapping[str, Any], lang: Language) -> list[str]:
+    """Heads, then each direction with its remarks."""
     pairs = [(r, d) for r in _requirements(judged) for d in r.get("directions") or []]
     if not pairs:
         return []
-    limits = {str(r.get("id")): q.limit(q.integer(r.get("limit_ns")) or 0) for r, _ in pairs}
     rows = [[h.to(lang) for h in _HEADS]] + [_cells(r, d, lang) for r, d in pairs]
-    for row in rows[1:]:
-        row[0] = f"{row[0]} ≤ {limits[row[0]]}"
     aligned = _aligned(rows, _RIGHT)
     lines = [aligned[0]]
     for line, (_, direction) in zip(aligned[1:], pairs, strict=True):
@@ -230,12 +253,17 @@ def missing_lines(result: Mapping[str, Any]) -> list[str]:
 def certification_table(result: Mapping[str, Any], lang: Language) -> list[str]:
     """The certification table of a result as plain aligned lines, the verdict last."""
     unmeasured = [
-        f"{r.get('id', '')} ≤ {q.limit(q.integer(r.get('limit_ns')) or 0)}  "
-        + Phrase("未测量", "not measured").to(lang)
+        f"{_limit(r)}  " + Phrase("未测量", "not measured").to(lang)
         for r in _requirements(result)
         if not r.get("directions")
     ]
-    return [*requirement_lines(result, lang), *unmeasured, *missing_lines(result), verdict_line(result, lang)]
+    return [
+        *_direction_lines(result, lang),
+        *unmeasured,
+        *_footnote(result, lang),
+        *missing_lines(result),
+        verdict_line(result, lang),
+    ]
 
 
 def _certification(result: Mapping[str, Any], lang: Language) -> Table:
@@ -244,11 +272,10 @@ def _certification(result: Mapping[str, Any], lang: Language) -> Table:
     for i, head in enumerate(_HEADS):
         table.add_column(head.to(lang), justify="right" if i in _RIGHT else "left", overflow="fold", no_wrap=i == 7)
     for requirement in _requirements(result):
-        bound = q.limit(q.integer(requirement.get("limit_ns")) or 0)
         for direction in requirement.get("directions") or []:
             cells = _cells(requirement, direction, lang)
             style = STYLES.get(cells[-1], "")
-            table.add_row(f"{cells[0]} ≤ {bound}", *cells[1:-1], Text(cells[-1], style=style))
+            table.add_row(*cells[:-1], Text(cells[-1], style=style))
     return table
 
 
@@ -266,7 +293,9 @@ def show(result: Mapping[str, Any], console: Console, lang: Language) -> None:
                 console.print(Text(said, style="dim"))
         if not requirement.get("directions"):
             said = Phrase("未测量", "not measured").to(lang)
-            console.print(Text(f"{requirement.get('id', '')}  {said}", style="yellow"))
+            console.print(Text(f"{_limit(requirement)}  {said}", style="yellow"))
+    for line in _footnote(result, lang):
+        console.print(Text(line, style="dim"))
     for line in missing_lines(result):
         console.print(Text(line))
     console.print(Text(verdict_line(result, lang), style=STYLES.get(str(result.get("verdict")), "")))

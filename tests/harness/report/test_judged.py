@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,23 @@ def test_every_gate_of_the_judge_has_a_title(make: Any) -> None:
 def test_a_budget_without_the_clocks_states_no_uncertainty(make: Any) -> None:
     result = judge([make("optical", synchronised=None)], POLICY, PROVENANCE)
     text = sheet(result, digest="00" * 32, issued_ns=1)
-    totals = {b["title"]["en"]: dict(b["total"])["U"] for b in text["budgets"]}
+    totals = {b["title"]["en"]: dict(b["totals"][0][1])["U"] for b in text["budgets"]}
     assert totals["Uncertainty budget, clock-based"] == "—"
     assert totals["Uncertainty budget, clock-free"] != "—"
+
+
+def test_a_simulated_pass_of_one_link_and_two_requirements_fits_four_pages(make: Any) -> None:
+    facts = tuple(
+        f"{fact} at {end}" for end in ("张江", "临港") for fact in ("injected clock", "veth", "virtual far end")
+    )
+    measurements = [
+        make("optical", simulated=facts),
+        make("service", n=400_000, rate=4_000, simulated=facts),
+    ]
+    plan = {"plans": ["testplans/test_30_link_delay.py"], "waived": ["cpu"], "deviations": ["cabinet open"]}
+    machine = {"machine": {"kernel": "6.1", "cpu": "EPYC", "host": "vm"}, "software": {"name": "millicert"}}
+    result = judge(measurements, POLICY, PROVENANCE | plan | machine)
+    rows = [row for requirement in result["requirements"] for row in requirement["directions"]]
+    assert [row["verdict"] for row in rows] == ["PASS"] * 4
+    document = pdf(result, plots(measurements, result), b"{}", timestamp=1)
+    assert len(re.findall(rb"/Type\s*/Page\b", document)) <= 4

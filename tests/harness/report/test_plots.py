@@ -78,12 +78,14 @@ def test_no_packets_no_windows() -> None:
 
 def test_delays_subtract_the_calibration_and_count_the_lost(make: Any) -> None:
     measurement: Measurement = make("optical", n=2_000, lost=3)
-    scheduled, delays = delays_of(measurement, Direction.FORWARD)
+    scheduled, delays = delays_of(measurement, Direction.FORWARD, calibrated=True)
     s = measurement.samples
     there = s.t2 != MISSING
     assert delays.size == scheduled.size == 2_000
     assert int((delays == INFINITE).sum()) == 6
     assert (delays[there] == (s.t2 - s.t1)[there] - 1_200).all()
+    raw = delays_of(measurement, Direction.FORWARD, calibrated=False)[1]
+    assert (raw[there] == (s.t2 - s.t1)[there]).all()
     assert int((round_trips(measurement) == INFINITE).sum()) == 6
 
 
@@ -116,6 +118,17 @@ def test_odd_measurements_can_be_drawn(make: Any, story: dict[str, int]) -> None
     }
     judged = {"requirements": [{"limit_ns": 1_000_000, "statistic": "quantile", "p": [999, 1000], "directions": [row]}]}
     assert len(plots([measurement], judged)) == 2
+
+
+def test_a_calibration_is_drawn_only_where_the_judge_applied_it(make: Any, example: dict[str, Any]) -> None:
+    measurement = make("optical", n=500)
+    drawn = {}
+    for applied in (True, False, None):
+        row = {"id": "patch-1", "measurement": measurement.id, "applied": applied}
+        example["calibrations"] = [] if applied is None else [row]
+        drawn[applied] = plots([measurement], example)["zj-lg-optical-strip"]
+    assert drawn[True] != drawn[False]
+    assert drawn[None] == drawn[False]
 
 
 def test_nothing_measured_nothing_drawn(example: dict[str, Any]) -> None:

@@ -150,9 +150,69 @@ def test_box_prints_the_figures_of_both_statements(example: Result) -> None:
     assert lines["U"] == ["0.49 µs", "0.006 µs"]
     assert lines["UCB"] == ["413.020 µs", "616.460 µs"]
     assert lines["UCB + U"] == ["413.501 µs", "616.466 µs"]
-    assert lines["L"] == ["1 ms", "1 ms"]
+    assert lines["L"] == ["1 ms*", "1 ms*"]
     assert lines["n_eff"] == ["3 600 (50)", "3 600 (50)"]
     assert "≤ 5 %" in plain(box["sentence"])
+
+
+@pytest.mark.parametrize(
+    ("origin", "confirmed", "zh", "en"),
+    [
+        ("MIIT", False, "限值未经原文确认", "limit unconfirmed"),
+        ("millicert", False, "本软件自定", "ours, not the authority's"),
+        ("millicert", True, "本软件自定", "ours, not the authority's"),
+        ("MIIT", True, "", ""),
+    ],
+)
+def test_a_box_marks_a_limit_by_who_stands_behind_it(
+    example: Result, origin: str, confirmed: bool, zh: str, en: str
+) -> None:
+    example["requirements"][0] |= {"origin": origin, "confirmed": confirmed}
+    box = made(example)["boxes"][0]
+    assert box["standing"] == ({"zh": zh, "en": en} if en else "")
+    limit = next(line for line in box["lines"] if line["symbol"] == "L")
+    assert all(value.endswith("*") == bool(en) for value in limit["values"])
+    del example["requirements"][0]["origin"], example["requirements"][0]["confirmed"]
+    assert made(example)["boxes"][0]["standing"] == {"zh": "限值未经原文确认", "en": "limit unconfirmed"}
+
+
+def test_the_lower_bound_is_said_to_be_joint(example: Result) -> None:
+    name = next(line["name"] for line in made(example)["boxes"][0]["lines"] if line["symbol"] == "LCB")
+    assert [name[lang].replace("\u00a0", " ") for lang in ("zh", "en")] == [
+        "联合置信下限 97.5 %",
+        "Joint lower bound",
+    ]
+
+
+def test_the_end_of_the_run_is_no_date_of_issue(example: Result) -> None:
+    def named(issued_ns: int) -> object:
+        return next(e["name"] for e in particulars(example, issued_ns) if e["letter"] == "j")
+
+    ended = example["provenance"]["ended_ns"]
+    assert named(int(ended) // 10**9 * 10**9) == {"zh": "签发所据数据截止", "en": "Issued on data of"}
+    assert named(int(ended) + 60 * 10**9) == {"zh": "签发日期", "en": "Date of issue"}
+
+
+def test_flows_are_called_calibrated_where_they_are(example: Result) -> None:
+    assert "calibrated, nothing censored" in made(example)["flows"]["title"]["en"]
+    assert "已扣除校准" in made(example)["flows"]["title"]["zh"]
+    for calibration in example["calibrations"]:
+        calibration["applied"] = False
+    assert "raw, nothing censored" in made(example)["flows"]["title"]["en"]
+
+
+def test_what_is_only_declared_of_a_link_is_said_to_be(example: Result) -> None:
+    assert made(example)["links"]["rows"] == []
+    example["links"] = [{"name": "zj-lg", "sync_over_link": None, "far_clock_trusted": True, "authenticated": False}]
+    said = plain(made(example)["links"])
+    assert "not declared" in said
+    assert "trusted, not authenticated" in said
+    example["links"][0] |= {"sync_over_link": False, "authenticated": True}
+    said = plain(made(example)["links"])
+    assert "declared: none" in said
+    assert "not authenticated" not in said
+    example["links"] = [{"odd": 1}, {"name": "x", "sync_over_link": True}]
+    assert "declared: yes" in plain(made(example)["links"])
 
 
 def test_infinite_bound_is_printed_as_such(example: Result) -> None:
@@ -194,12 +254,26 @@ def test_red_gates_come_first_with_their_remedy(example: Result) -> None:
     assert "synchronise the clock" in plain(text["remedies"])
 
 
+def test_components_of_several_measurements_are_printed_once_where_equal(example: Result) -> None:
+    del example["budgets"][2:]
+    example["budgets"] += [copy.deepcopy(b) | {"measurement": "m2"} for b in example["budgets"]]
+    for budget in example["budgets"][2:]:
+        budget["components"][2]["value_ps"] = budget["U_ps"] = 77_000
+    (budget,) = made(example)["budgets"]
+    scopes = [plain(row[0]) for row in budget["rows"]]
+    assert scopes == ["全部\nall"] * 6 + ["m1", "m2"]
+    assert [(scope, dict(total)["U"].replace("\u00a0", " ")) for scope, total in budget["totals"]] == [
+        ("m1", "490 ns"),
+        ("m2", "77 ns"),
+    ]
+
+
 def test_equal_budgets_are_printed_once(example: Result) -> None:
-    assert [b["scope"] for b in made(example)["budgets"]] == ["m1", "m2"]
     same = copy.deepcopy(example)
     for budget in same["budgets"]:
         budget["components"] = example["budgets"][0]["components"]
-    assert [b["scope"] for b in made(same)["budgets"]] == ["m1, m2"]
+    (budget,) = made(same)["budgets"]
+    assert {plain(row[0]) for row in budget["rows"]} == {"全部\nall"}
 
 
 def test_unconfirmed_source_says_so(example: Result) -> None:

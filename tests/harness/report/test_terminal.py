@@ -35,7 +35,7 @@ def spoil(result: Result) -> None:
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_columns_stand_in_line(example: Result, lang: Language) -> None:
-    lines = terminal.requirement_lines(example, lang)
+    lines = terminal.requirement_lines(example, lang)[:-1]
     assert len(lines) == 5
     ends = {cell_len(line[: line.index("PASS")]) for line in lines[1:]}
     assert ends == {cell_len(lines[0]) - cell_len("判定" if lang == "zh" else "verdict")}
@@ -44,7 +44,7 @@ def test_columns_stand_in_line(example: Result, lang: Language) -> None:
 def test_a_line_says_estimate_bounds_uncertainty_bracket_verdict(example: Result) -> None:
     line = terminal.requirement_lines(example, "en")[1].replace("\u00a0", " ")
     for words in (
-        "REQ-OWD-OPTICAL ≤ 1 ms",
+        "REQ-OWD-OPTICAL ≤ 1 ms*",
         "张江→临港",
         "412.63 µs",
         "[412.310 µs, 413.020 µs]",
@@ -53,6 +53,30 @@ def test_a_line_says_estimate_bounds_uncertainty_bracket_verdict(example: Result
     ):
         assert words in line
     assert line.endswith("PASS")
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_limit_that_nobody_confirmed_is_marked_with_one_footnote(example: Result, lang: Language) -> None:
+    first, second = example["requirements"]
+    first |= {"confirmed": False, "origin": "MIIT"}
+    second |= {"confirmed": True, "origin": "millicert"}
+    example["requirements"].append({"id": "T9", "limit_ns": 2_000_000, "confirmed": False, "directions": []})
+    unconfirmed = {"zh": "限值未经原文确认", "en": "limit unconfirmed"}[lang]
+    ours = {"zh": "本软件自定", "en": "ours, not the authority's"}[lang]
+    note = f"* {unconfirmed}: {first['id']}, T9; {ours}: {second['id']}"
+    lines = [line.replace("\u00a0", " ") for line in terminal.certification_table(example, lang)]
+    assert [line for line in lines if line.startswith("*")] == [note]
+    assert f"{first['id']} ≤ 1 ms*" in lines[1]
+    assert any(line.startswith("T9 ≤ 2 ms*") for line in lines)
+    out = io.StringIO()
+    terminal.show(example, Console(file=out, force_terminal=True, width=200, color_system=None), lang)
+    assert note in out.getvalue().replace("\u00a0", " ")
+    first |= {"confirmed": True}
+    del example["requirements"][2]
+    lines = terminal.certification_table(example, lang)
+    assert [line for line in lines if line.startswith("*")] == [f"* {ours}: {second['id']}"]
+    second |= {"origin": "MIIT"}
+    assert "*" not in "".join(terminal.certification_table(example, lang))
 
 
 def test_a_single_requirement_can_be_shown(example: Result) -> None:
