@@ -1297,6 +1297,7 @@ def _links(links: Sequence[Link]) -> list[dict[str, Json]]:
                 "origin": route.origin,
             },
             "geodesic_m": link.geodesic_m,
+            "positions_origin": link.positions_origin,
             "oxcs": list(link.oxcs),
             "authenticated": link.key_file is not None,
             "ssid": link.ssid,

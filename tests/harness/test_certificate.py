@@ -166,6 +166,7 @@ def test_the_links_are_told_without_their_keys(tell: Tell, short: Policy) -> Non
             "ipv6": False,
             "route": None,
             "geodesic_m": None,
+            "positions_origin": "survey of 2026",
             "oxcs": [],
             "authenticated": False,
             "ssid": 0,
