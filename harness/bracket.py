@@ -86,8 +86,3 @@ def clock_offset(found: Bracket, minimum_forward: int, minimum_round_trip: int) 
     """
     floor = found.reverse_floor_ns
     return minimum_forward - (minimum_round_trip - floor), minimum_forward - floor
-
-
-def largest_unseen_clock_error(minimum_round_trip: int, floor_ps: int) -> int:
-    """The largest clock error no gate could have seen: RTT_min without turnaround - both floors, ns, not below 0."""
-    return max(0, minimum_round_trip - 2 * floor_ps // 1000)

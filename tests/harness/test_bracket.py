@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bracket import Bracket, bracket, clock_offset, largest_unseen_clock_error, upper
+from harness.bracket import Bracket, bracket, clock_offset, upper
 from harness.link import Link
 from harness.statistics import LOST, UNKNOWN
 
@@ -77,8 +77,3 @@ def test_the_clock_offset_lies_in_its_interval(there: int, back: int, turnaround
     found = Bracket("1", "", "", turnaround=False, cap_ns=0, floor_ps=floor * 1000)
     low, high = clock_offset(found, there + offset, there + turnaround + back)
     assert low <= offset <= high
-
-
-def test_largest_unseen_clock_error() -> None:
-    assert largest_unseen_clock_error(600_000, 250_000_000) == 100_000
-    assert largest_unseen_clock_error(100, 250_000_000) == 0

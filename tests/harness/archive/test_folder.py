@@ -132,6 +132,7 @@ def test_the_judge_gets_what_is_on_disk_and_the_runs_provenance(kit: Any, folder
     assert provenance == {
         "operator": "nobody",
         "lab": "bench 3",
+        "deviations": [],
         "run": folder.name,
         "plan_sha256": plan_hash(kit.PLAN),
         "policy_sha256": hashlib.sha256(policy.encode()).hexdigest(),
