@@ -297,9 +297,10 @@ def test_sigint_once_keeps_the_statistics_and_cannot_pass(desk: Desk) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_run_cut_off_goes_on_with_resume(desk: Desk, number: signal.Signals) -> None:
-    bench = desk.bench()
+    bench = desk.bench(seconds=7)
     process = desk.start("--bench", bench)
     folder = desk.wait_for_rows("ab-service")
+    time.sleep(3)  # rows are settled a second (t_max) after they were sent
     process.send_signal(number)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == (-9 if number == signal.SIGKILL else 130), said[-3000:]

@@ -168,7 +168,7 @@ def test_a_reflector_that_overstates_its_turnaround_makes_no_pass(tmp_path: Path
 
 def test_loopback_says_what_is_less_true_and_still_decides(tmp_path: Path) -> None:
     told = tell(tmp_path, bench_text(carrier="loopback"))
-    assert told.result["verdict"] == "PASS"
+    assert {told.row(d)["verdict"] for d in ("forward", "backward")} == {"PASS"}
     assert any("lo " in fact or "loopback" in fact for fact in told.result["simulated"])
 
 
