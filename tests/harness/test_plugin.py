@@ -297,7 +297,7 @@ def test_sigint_once_keeps_the_statistics_and_cannot_pass(desk: Desk) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_run_cut_off_goes_on_with_resume(desk: Desk, number: signal.Signals) -> None:
-    bench = desk.bench(seconds=7)
+    bench = desk.bench(seconds=6)
     process = desk.start("--bench", bench)
     folder = desk.wait_for_rows("ab-service")
     time.sleep(3)  # rows are settled a second (t_max) after they were sent
