@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -55,6 +56,13 @@ def _rate(text: str) -> int:
     return int(text)
 
 
+def _run(text: str) -> str:
+    """A run id; a path that follows a bare --resume is not one."""
+    if not re.fullmatch(r"newest|\d{8}T\d{6}Z-[0-9a-f]{6}", text):
+        raise argparse.ArgumentTypeError(f"wanted a run id or nothing; found {text!r}; put --resume after the paths")
+    return text
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of a certification; inert for everything that is not under testplans/."""
     group = parser.getgroup("millicert", "certification of one-way delay")
@@ -66,7 +74,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--policy", metavar="NAME|FILE", help="judge by this policy instead of the bench's")
     group.addoption("--preflight-only", action="store_true", help="check the bench, measure nothing")
     group.addoption(
-        "--resume", nargs="?", const="newest", metavar="RUN", help="go on with an interrupted run of the same plan"
+        "--resume",
+        nargs="?",
+        const="newest",
+        type=_run,
+        metavar="RUN",
+        help="go on with an interrupted run of the same plan",
     )
     group.addoption("--waive", action="append", default=[], metavar="CHECK", help="waive a preflight check by name")
     parser.addini("bench", "bench file", default="simulated")

@@ -137,7 +137,15 @@ def test_every_mistake_of_a_bench_file_is_told_at_once(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [["--duration", "nan"], ["--duration", "-5"], ["--duration", "0"], ["--rate", "0"], ["--rate", "-1"]]
+    "option",
+    [
+        ["--duration", "nan"],
+        ["--duration", "-5"],
+        ["--duration", "0"],
+        ["--rate", "0"],
+        ["--rate", "-1"],
+        ["--resume", "testplans/"],
+    ],
 )
 def test_lengths_and_rates_that_make_no_sense_are_refused(desk: Desk, option: list[str]) -> None:
     done = desk.run(*option)
