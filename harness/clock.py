@@ -18,6 +18,17 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One named share of a clock's bound: a half-width, taken as a rectangle (GUM 4.3.7)."""
+
+    name_zh: str
+    name_en: str
+    half_width_ns: int
+    origin: str
+    """Where the figure is from: a data set as read, a class of a Recommendation, a declaration in the bench file."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClockState:
     """One reading of one evidence source about one clock.
 
@@ -39,3 +50,7 @@ class ClockState:
     """What time it follows: refid, grandmaster identity; empty unknown."""
     raw: str
     """The source's own words, unparsed."""
+    offset_ns: int | None = None
+    """This clock less the time it follows, ns, as the source measured it; already inside ``bound_ns``. None unknown."""
+    parts: tuple[Part, ...] = ()
+    """What ``bound_ns`` is the sum of, where the source can tell; empty: one undivided bound."""
