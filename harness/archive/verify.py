@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import IntEnum
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -35,6 +36,24 @@ from harness.provenance import software
 
 State = Literal["ok", "failed", "not-checked", "note"]
 
+
+class Level(IntEnum):
+    """What a check asks for, from what any tool can do to what only this software can."""
+
+    HASHES = 0
+    """Every file is the one that manifests and journal name."""
+    SIGNATURES = 1
+    """Who vouches for the manifest and the result."""
+    LOG = 2
+    """The run stands in the log of its results folder."""
+    TIME = 3
+    """Someone else's word that it existed at a time."""
+    RECOMPUTED = 4
+    """The verdict follows from raw samples and evidence, byte for byte."""
+    RENDERED = 5
+    """The report is what this software makes of the result; advisory, for it depends on typesetting software."""
+
+
 ORIGINAL: Final = "data/original.json"
 """In a folder judged again: which run, the SHA-256 of its manifest, why and when."""
 
@@ -48,10 +67,34 @@ _ORIGINAL_SCHEMA: Final = "millicert-judged-again/1"
 class Check:
     """One row of the verification table."""
 
+    level: Level
     name: str
     state: State
     """"failed" makes the folder unfit; "note" is for the reader to weigh."""
     detail: str
+
+
+@dataclass(slots=True)
+class Case:
+    """A folder under verification: what its checks are told, and what the first level found for the others."""
+
+    path: Path
+    judge: Judge
+    here: Callable[[], Mapping[str, object]]
+    run: Path = field(init=False)
+    """The run with the samples: ``path`` itself, or the one that a folder judged again names."""
+    book: Ledger | None = None
+    """The journal of ``run``; None when it cannot be read."""
+    more: dict[str, JSON] = field(default_factory=dict)
+    """What the judge was told on top of the run's provenance."""
+
+    def __post_init__(self) -> None:
+        self.run = self.path
+
+    @property
+    def again(self) -> bool:
+        """Whether the folder holds another judgement of a run beside it."""
+        return (self.path / ORIGINAL).exists()
 
 
 def sound(checks: list[Check]) -> bool:
@@ -59,47 +102,99 @@ def sound(checks: list[Check]) -> bool:
     return all(check.state in ("ok", "note") for check in checks)
 
 
-def verify(path: Path, judge: Judge = certify, here: Callable[[], Mapping[str, object]] = software) -> list[Check]:
+def verify(
+    path: Path,
+    judge: Judge = certify,
+    here: Callable[[], Mapping[str, object]] = software,
+    *,
+    level: int = Level.RECOMPUTED,
+) -> list[Check]:
     """Check the sealed folder at ``path``, a run or one judged again; never raises for what it finds there.
 
-    ``judge`` recomputes result.json; ``here`` states the software that verifies.
+    Makes the checks of every level up to ``level``. ``judge`` recomputes result.json; ``here`` states the software
+    that verifies.
     """
     if not path.is_dir():
-        return [Check("bag", "failed", f"{path} is not a folder")]
-    path = path.resolve()  # "." has no name, and a link has another
-    if (path / ORIGINAL).exists():
-        return list(_judged_again(path, judge, here))
-    return list(_run(path, judge, here))
+        return [Check(Level.HASHES, "bag", "failed", f"{path} is not a folder")]
+    case = Case(path.resolve(), judge, here)  # "." has no name, and a link has another
+    checks: list[Check] = []
+    for at, step in _STEPS:
+        if at > level:
+            break
+        try:
+            for check in step(case):
+                checks.append(check)  # noqa: PERF402 - rows before an error are kept
+        except Exception as error:  # one check that stumbles must not hide the others
+            checks.append(Check(at, at.name.lower(), "failed", f"{type(error).__name__}: {error}"))
+    return checks
 
 
-def _outcome(name: str, problems: list[str], fine: str) -> Check:
-    return Check(name, "failed" if problems else "ok", "; ".join(problems) or fine)
+def _outcome(level: Level, name: str, problems: list[str], fine: str) -> Check:
+    return Check(level, name, "failed" if problems else "ok", "; ".join(problems) or fine)
+
+
+def _hashes(case: Case) -> Iterator[Check]:
+    yield _bag(case.path)
+    yield from _original(case) if case.again else _as_journaled(case)
 
 
 def _bag(path: Path) -> Check:
     try:
         problems = bag.problems(path)
-        return _outcome("bag", problems, "" if problems else f"{len(bag.payload(path))} files, none altered or extra")
+        fine = "" if problems else f"{len(bag.payload(path))} files, none altered or extra"
+        return _outcome(Level.HASHES, "bag", problems, fine)
     except ArchiveError as error:
-        return Check("bag", "failed", str(error))
+        return Check(Level.HASHES, "bag", "failed", str(error))
 
 
-def _run(path: Path, judge: Judge, here: Callable[[], Mapping[str, object]]) -> Iterator[Check]:
-    yield _bag(path)
+def _as_journaled(case: Case) -> Iterator[Check]:
+    path = case.path
     try:
         reading = read(path / JOURNAL)
         book = ledger(reading.entries)
     except ArchiveError as error:
-        yield Check("journal", "failed", str(error))
-        for name in ("plan", "records", "calibration", "result", "software"):
-            yield Check(name, "not-checked", "the journal cannot be read")
+        yield Check(Level.HASHES, "journal", "failed", str(error))
+        for name in ("plan", "records"):
+            yield Check(Level.HASHES, name, "not-checked", "the journal cannot be read")
         return
-    yield _outcome("journal", _journal(reading, book, path), f"{len(reading.entries)} lines, chain whole")
-    yield _outcome("plan", _altered(path, book.committed), "as committed before the first measurement")
-    yield _outcome("records", _records(path, book), f"{sum(book.rows.values())} rows in {len(book.hashes)} files")
-    yield _calibrations(path, book)
-    yield _result(path, path, book, judge, {})
-    yield _software(path, here)
+    case.book = book
+    fine = f"{len(reading.entries)} lines, chain whole"
+    yield _outcome(Level.HASHES, "journal", _journal(reading, book, path), fine)
+    fine = "as committed before the first measurement"
+    yield _outcome(Level.HASHES, "plan", _altered(path, book.committed), fine)
+    fine = f"{sum(book.rows.values())} rows in {len(book.hashes)} files"
+    yield _outcome(Level.HASHES, "records", _records(path, book), fine)
+
+
+def _original(case: Case) -> Iterator[Check]:
+    """The run that a folder judged again names, beside it and unaltered."""
+    try:
+        original, name = _reference(case.path)
+        case.run = case.path.with_name(name)
+        if not case.run.is_dir():
+            detail = f"{case.run} is not there: put the run beside this folder"
+            yield Check(Level.HASHES, "original", "not-checked", detail)
+            return
+        problems = [f"{name}: {problem}" for problem in bag.problems(case.run)]
+        if not problems and bag.file_sha256(case.run / bag.MANIFEST) != original.get("manifest_sha256"):
+            problems = [f"{name} is not the run this folder refers to: its {bag.MANIFEST} has another hash"]
+        case.more = _told(original, read_file(case.path / POLICY).decode())
+        yield _outcome(Level.HASHES, "original", problems, f"{name} is unaltered")
+        case.book = ledger(read(case.run / JOURNAL).entries)
+    except (ArchiveError, UnicodeDecodeError) as error:
+        yield Check(Level.HASHES, "original", "failed", str(error))
+
+
+def _recomputed(case: Case) -> Iterator[Check]:
+    names = ("result", "software") if case.again else ("calibration", "result", "software")
+    if case.book is None:
+        for name in names[:-1]:
+            yield Check(Level.RECOMPUTED, name, "not-checked", "the run's journal cannot be read")
+    else:
+        if not case.again:
+            yield _calibrations(case.path, case.book)
+        yield _result(case, case.book)
+    yield _software(case)
 
 
 def _journal(reading: Reading, book: Ledger, path: Path) -> list[str]:
@@ -165,37 +260,51 @@ def _calibrations(path: Path, book: Ledger) -> Check:
             if calibrate(calibration.id, raw.samples, raw.stream, calibration.planes) != calibration:
                 problems.append(f"data/{name}/{CALIBRATION} is not what its samples give")
     except (HarnessError, KeyError) as error:
-        return Check("calibration", "failed", str(error))
-    return _outcome("calibration", problems, f"{used} measurements are calibrated, by {len(stored)} kept here")
+        return Check(Level.RECOMPUTED, "calibration", "failed", str(error))
+    fine = f"{used} measurements are calibrated, by {len(stored)} kept here"
+    return _outcome(Level.RECOMPUTED, "calibration", problems, fine)
 
 
-def _result(at: Path, run: Path, book: Ledger, judge: Judge, more: Mapping[str, JSON]) -> Check:
-    """result.json of ``at`` against what the records of ``run`` give under the policy of ``at``."""
+def _result(case: Case, book: Ledger) -> Check:
+    """result.json against what the records of the run give under the policy beside it."""
     try:
-        policy = read_file(at / POLICY).decode()
-        found = dict(judge(measurements(run, book), policy, {**provenance(run, book), **more}))
+        policy = read_file(case.path / POLICY).decode()
+        found = dict(case.judge(measurements(case.run, book), policy, {**provenance(case.run, book), **case.more}))
         recomputed = canonical(found)
-        stated = read_file(at / RESULT)
+        stated = read_file(case.path / RESULT)
         if stated == recomputed:
-            return Check("result", "ok", f"recomputed from the raw samples, all {len(stated)} octets the same")
+            fine = f"recomputed from the raw samples, all {len(stated)} octets the same"
+            return Check(Level.RECOMPUTED, "result", "ok", fine)
         where = difference(parse_object(stated, RESULT), parse_object(recomputed, "the recomputed result"))
     except Exception as error:  # whatever the judge stumbles over, the other checks must be seen
-        return Check("result", "failed", f"{RESULT} cannot be recomputed: {type(error).__name__}: {error}")
-    return Check("result", "failed", f"{RESULT} differs from what the raw samples give, first at {where}")
+        detail = f"{RESULT} cannot be recomputed: {type(error).__name__}: {error}"
+        return Check(Level.RECOMPUTED, "result", "failed", detail)
+    return Check(
+        Level.RECOMPUTED, "result", "failed", f"{RESULT} differs from what the raw samples give, first at {where}"
+    )
 
 
-def _software(path: Path, here: Callable[[], Mapping[str, object]]) -> Check:
+def _software(case: Case) -> Check:
     """Another version may verify; the reader is told, for a differing result may come from it."""
+    at = Level.RECOMPUTED
     try:
-        archived = parse_object(read_file(path / ENVIRONMENT), ENVIRONMENT).get("software")
+        archived = parse_object(read_file(case.path / ENVIRONMENT), ENVIRONMENT).get("software")
         if archived is None:
-            return Check("software", "note", "the run does not say which software made it")
-        where = difference(archived, plain(dict(here())))
+            return Check(at, "software", "note", "the run does not say which software made it")
+        where = difference(archived, plain(dict(case.here())))
     except (ArchiveError, metadata.PackageNotFoundError) as error:
-        return Check("software", "note", f"cannot be compared: {error}")
+        return Check(at, "software", "note", f"cannot be compared: {error}")
     if where:
-        return Check("software", "note", f"another than the run's, first at {where.replace('recomputed', 'here')}")
-    return Check("software", "ok", "the same as the run's")
+        told = where.replace("recomputed", "here")
+        return Check(at, "software", "note", f"another than the run's, first at {told}")
+    return Check(at, "software", "ok", "the same as the run's")
+
+
+_STEPS: Final[tuple[tuple[Level, Callable[[Case], Iterator[Check]]], ...]] = (
+    (Level.HASHES, _hashes),
+    (Level.RECOMPUTED, _recomputed),
+)
+"""In the order in which they are made and shown; the first tells the others what there is."""
 
 
 def judge_again(
@@ -261,23 +370,3 @@ def _reference(path: Path) -> tuple[dict[str, JSON], str]:
     if original.get("schema") != _ORIGINAL_SCHEMA or not isinstance(name, str):
         raise ArchiveError(f"a reference to a run in {ORIGINAL}", repr(name), "restore that file from a copy")
     return original, file_name(name)
-
-
-def _judged_again(path: Path, judge: Judge, here: Callable[[], Mapping[str, object]]) -> Iterator[Check]:
-    yield _bag(path)
-    try:
-        original, name = _reference(path)
-        run = path.resolve().with_name(name)
-        if not run.is_dir():
-            yield Check("original", "not-checked", f"{run} is not there: put the run beside this folder")
-            yield Check("result", "not-checked", "recomputing it needs the run's raw samples")
-            return
-        problems = [f"{name}: {problem}" for problem in bag.problems(run)]
-        if not problems and bag.file_sha256(run / bag.MANIFEST) != original.get("manifest_sha256"):
-            problems = [f"{name} is not the run this folder refers to: its {bag.MANIFEST} has another hash"]
-        yield _outcome("original", problems, f"{name} is unaltered")
-        policy_text = read_file(path / POLICY).decode()
-        yield _result(path, run, ledger(read(run / JOURNAL).entries), judge, _told(original, policy_text))
-    except (ArchiveError, UnicodeDecodeError) as error:
-        yield Check("original", "failed", str(error))
-    yield _software(path, here)

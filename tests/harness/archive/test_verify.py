@@ -16,7 +16,7 @@ from harness import policies
 from harness.archive import bag
 from harness.archive.folder import CALIBRATIONS, RunFolder
 from harness.archive.segments import decode, encode
-from harness.archive.verify import Check, judge_again, sound, verify
+from harness.archive.verify import Check, Level, judge_again, sound, verify
 from harness.canonical import canonical
 from harness.errors import ArchiveError
 from harness.samples import COLUMNS
@@ -204,7 +204,7 @@ def test_a_judge_that_stumbles_hides_no_other_check(sealed: Path) -> None:
 def test_other_software_is_a_note(kit: Any, sealed: Path) -> None:
     checks = verify(sealed, kit.counting_judge, lambda: {"version": "2"})
     assert checks[-1] == Check(
-        "software", "note", 'another than the run\'s, first at $.version: "1" archived, "2" here'
+        Level.RECOMPUTED, "software", "note", 'another than the run\'s, first at $.version: "1" archived, "2" here'
     )
     assert sound(checks)
 
