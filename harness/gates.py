@@ -151,19 +151,96 @@ def shared_clock(link: Link, evidence: Sequence[ClockState]) -> Gate:
     )
 
 
-def sync_topology(link: Link) -> Gate:
-    """Time that travels over the link under test hides the asymmetry one wants to see (metrology 0.4)."""
+def sync_topology(link: Link, evidence: Sequence[ClockState]) -> Gate:
+    """Time that travels over the link under test hides the asymmetry one wants to see (metrology 0.4).
+
+    Red where the bench says so, and where a source that names its server names the link's other end.
+    """
     limit = "synchronisation independent of the link under test"
-    if link.sync_over_link is None:
+    ends = {link.near.name: link.endpoint.far_address, link.far.name: link.endpoint.near_address}
+    caught = sorted(
+        {
+            f"{s.site}: {s.source} follows {ends[s.site]}, the other end of the link"
+            for s in evidence
+            if ends.get(s.site) and s.source != "in-band" and ends[s.site] in s.identity.split()
+        }
+    )
+    if link.sync_over_link is None and not caught:
         return Gate("sync-topology", "not-applicable", CLOCK, "not declared whether time crosses the link", limit)
+    declared = ["time reaches a site over the link under test"] * bool(link.sync_over_link)
     return Gate(
         "sync-topology",
-        _state(link.sync_over_link),
+        _state(bool(declared or caught)),
         CLOCK,
-        "time reaches a site over the link under test" if link.sync_over_link else "independent of the link",
+        "; ".join(declared + caught) or "independent of the link",
         limit,
         "改用独立于被测链路的时间源，或只用无时钟区间判定",
         "use a time source that does not cross the link under test, or rely on the bracket",
+    )
+
+
+WATCHED: Final = frozenset({"linuxptp", "gnss", "phc", "counter", "in-band", "holdover"})
+"""Sources whose reference must stay the same through a run. chronyd may change its server: each has its own bound."""
+
+
+def reference_change(evidence: Sequence[ClockState]) -> Gate:
+    """No clock changes what it follows during the run (metrology 3.4: grandmaster identity, clock class)."""
+    seen: dict[tuple[str, str], list[str]] = {}
+    for state in sorted(evidence, key=lambda s: s.at_ns):
+        words = seen.setdefault((state.site, state.source), [])
+        if state.source in WATCHED and state.identity and state.identity not in words[-1:]:
+            words.append(state.identity)
+    changed = [f"{site} {source}: {' → '.join(words[:5])}" for (site, source), words in seen.items() if len(words) > 1]
+    known = any(seen.values())
+    return Gate(
+        "reference-change",
+        "red" if changed else "green" if known else "not-applicable",
+        CLOCK,
+        "; ".join(changed) or ("none" if known else "no source names what it follows"),
+        "every clock follows one reference from before the run until after",
+        "查明参考源（主时钟）切换的原因，稳定后重测",
+        "find out why the reference (grandmaster) changed, measure again when it is stable",
+    )
+
+
+AT_ONCE_NS: Final = 2 * 10**9
+"""Readings of two sources this near in time are about the same clock error: a clock drifts 100 ns in 2 s at 50 ppb."""
+
+
+def clock_agreement(site: str, evidence: Sequence[ClockState]) -> Gate:
+    """Two sources of one site that both measured their clock's offset agree within what both leave open.
+
+    A source with offset o and bound b (which includes |o|) puts the clock into o ± (b − |o|); intervals of readings
+    taken at about the same time must meet.
+    """
+    limit = "the intervals offset ± rest of bound of all sources of a site meet"
+    by_source: dict[str, list[tuple[int, int, int]]] = {}
+    for s in sorted(evidence, key=lambda s: s.at_ns):
+        if s.site == site and s.synchronised and s.offset_ns is not None and s.bound_ns is not None:
+            by_source.setdefault(s.source, []).append((s.at_ns, s.offset_ns, s.bound_ns - abs(s.offset_ns)))
+    worst: tuple[int, str] | None = None
+    for one, other in itertools.combinations(sorted(by_source), 2):
+        times = np.array([at for at, _, _ in by_source[other]], np.int64)
+        for at, offset, rest in by_source[one]:
+            near = int(np.abs(times - at).argmin())
+            at_other, offset_other, rest_other = by_source[other][near]
+            if abs(at_other - at) > AT_ONCE_NS:
+                continue
+            apart = abs(offset - offset_other)
+            beyond = apart - rest - rest_other
+            if worst is None or beyond > worst[0]:
+                said = f"{one} {text(offset)}, {other} {text(offset_other)}: apart {text(apart)}"
+                worst = (beyond, f"{said}, allowed {text(rest + rest_other)}")
+    if worst is None:
+        return Gate("clock-agreement", "not-applicable", CLOCK, f"{site}: no two sources measured an offset", limit)
+    return Gate(
+        "clock-agreement",
+        _state(worst[0] > 0),
+        CLOCK,
+        f"{site}: {worst[1]}",
+        limit,
+        f"{site} 的两个时钟来源互相矛盾：查明哪一个有误后重测",
+        f"two sources of time at {site} contradict each other: find out which is wrong, measure again",
     )
 
 

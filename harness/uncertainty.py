@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
 from typing import Final, Literal
 
-from harness.clock import ClockState
+from harness.clock import ClockState, Part
 from harness.link import Direction, Link, Site
 from harness.measurement import Calibration
 from harness.policy import Policy
@@ -88,9 +88,11 @@ K_TABLE: Final = (
 """(nu, k in thousandths rounded up) of Student's t at the probability Phi(2) = 97.725 %; infinity: 2.000."""
 
 PLANE_NAMES: Final = {USER: "user", KERNEL: "kernel", NIC: "nic"}
-BETTER_INFORMED: Final = frozenset({"simulated", "chrony"})
+BETTER_INFORMED: Final = frozenset({"simulated", "chrony", "linuxptp", "phc", "counter", "holdover"})
 """Sources that know the clock's error themselves; the kernel only repeats what it was told, plus 500 us a second."""
-_ADMISSIBLE: Final = BETTER_INFORMED | {"kernel"}
+REFERENCES: Final = frozenset({"gnss"})
+"""Sources that speak of the reference a clock follows, not of the clock: never enough alone, always added."""
+_ADMISSIBLE: Final = BETTER_INFORMED | REFERENCES | {"kernel"}
 
 
 def root_up(value: int) -> int:
@@ -217,6 +219,8 @@ class ClockClaim:
     gap_ns: int
     """Longest time between polls that knew, of the best covered source, run's ends included; -1 without one."""
     refusal: str
+    parts: tuple[Part, ...] = ()
+    """What ``bound_ns`` is the sum of, each at its largest over all polls; empty: undivided."""
 
     @property
     def usable(self) -> bool:
@@ -235,16 +239,17 @@ def admissible(site: Site, link: Link, state: ClockState) -> bool:
 
 def counting(sources: Iterable[str]) -> frozenset[str]:
     """Of the sources that gave a bound for one clock, those whose bounds count: the kernel's only without a better."""
-    names = frozenset(sources)
+    names = frozenset(sources) - REFERENCES
     return names - {"kernel"} if names & BETTER_INFORMED else names
 
 
 def claim(site: Site, link: Link, evidence: Sequence[ClockState], started_ns: int, ended_ns: int) -> ClockClaim:
     """The clock of ``site`` by its evidence before, during and after a run; times ns UTC of the observing host.
 
-    None of several sources may deny synchronisation; of those whose bounds count (`counting`) the largest does.
-    A poll that does not know whether the clock is synchronised, or how well, is a silence: unknown is never yes, and
-    whether the silence is too long is for the coverage of the evidence to say.
+    None of several sources may deny synchronisation; of those whose bounds count (`counting`) the largest does, and
+    the bound of a reference that is watched (`REFERENCES`) is added to it. A poll that does not know whether the
+    clock is synchronised, or how well, is a silence: unknown is never yes, and whether the silence is too long is for
+    the coverage of the evidence to say.
     """
     polls: dict[str, list[ClockState]] = {}
     denied = ""
@@ -259,27 +264,70 @@ def claim(site: Site, link: Link, evidence: Sequence[ClockState], started_ns: in
     known = {
         name: [s for s in states if s.synchronised is True and s.bound_ns is not None] for name, states in polls.items()
     }
-    chosen = counting(name for name, states in known.items() if states)
-    good = {name: known[name] for name in chosen}
-    bound = max((s.bound_ns for states in good.values() for s in states if s.bound_ns is not None), default=None)
-    skews = [s.skew_ppb for states in good.values() for s in states if s.skew_ppb is not None]
-    gap = min((_gap(states, started_ns, ended_ns) for states in good.values()), default=-1)
+    good = {name: known[name] for name in counting(name for name, states in known.items() if states)}
+    references = {name: known[name] for name in REFERENCES & polls.keys()}
+    silent = sorted(name for name, states in references.items() if not states)
     if not polls:
         refusal = "only in-band words of a far end that is not trusted" if in_band else "no admissible clock evidence"
     elif denied:
         refusal = f"{denied} says: not synchronised"
+    elif not good and references:
+        refusal = f"only {'+'.join(sorted(references))}: nothing says how well the clock follows it"
     elif not good:
         refusal = "synchronisation or bound unknown"
+    elif silent:
+        refusal = f"{'+'.join(silent)}: synchronisation or bound unknown"
     else:
         refusal = ""
+    skews = [s.skew_ppb for states in good.values() for s in states if s.skew_ppb is not None]
+    gap = min((_gap(states, started_ns, ended_ns) for states in good.values()), default=-1)
+    if good and references:
+        gap = max(gap, *(_gap(states, started_ns, ended_ns) for states in references.values()))
+    bound, parts = _bound(good, references)
     return ClockClaim(
         site.name,
-        tuple(sorted(good or polls)),
+        tuple(sorted(good or polls)) + (tuple(sorted(references)) if good else ()),
         bound,
         max(skews, default=None),
         gap,
         refusal,
+        parts,
     )
+
+
+def _bound(
+    good: Mapping[str, Sequence[ClockState]], references: Mapping[str, Sequence[ClockState]]
+) -> tuple[int | None, tuple[Part, ...]]:
+    """(largest bound of the sources that count plus those of the references, ns; its parts where all are named)."""
+    if not good:
+        return None, ()
+    worst = {name: _parted(states) for name, states in good.items()}
+    total, parts = max(worst.values(), key=lambda found: found[0])
+    whole = bool(parts)
+    for name, states in sorted(references.items()):
+        more, named = _parted(states)
+        if not named:
+            named = (Part(f"参考源（{name}）", f"reference, {name}", more, f"{name}: largest bound over all polls"),)
+        total, parts = total + more, (*parts, *named)
+    return total, parts if whole else ()
+
+
+def _parted(states: Sequence[ClockState]) -> tuple[int, tuple[Part, ...]]:
+    """(largest bound of one source, ns; its parts, each at its largest, where every poll named them).
+
+    Where parts peak at different polls the bound is their sum, which covers every poll.
+    """
+    bound = max((s.bound_ns for s in states if s.bound_ns is not None), default=0)
+    if not all(s.parts for s in states):
+        return bound, ()
+    peaks: dict[str, Part] = {}
+    for part in itertools.chain.from_iterable(s.parts for s in states):
+        if part.name_en not in peaks or part.half_width_ns > peaks[part.name_en].half_width_ns:
+            peaks[part.name_en] = part
+    total = sum(part.half_width_ns for part in peaks.values())
+    if total < bound:  # the source's own sum does not hold: believe the larger, undivided
+        return bound, ()
+    return total, tuple(peaks.values())
 
 
 def _gap(states: Sequence[ClockState], started_ns: int, ended_ns: int) -> int:
@@ -356,7 +404,12 @@ def clock_budget(
             if clock.bound_ns is None:
                 continue
             origin = f"{'+'.join(clock.sources)}: largest bound over all polls"
-            parts.append(_rectangle(f"{zh}时钟", f"clock, {en}", clock.bound_ns, origin))
+            if clock.parts:
+                parts += [
+                    _rectangle(f"{zh}{p.name_zh}", f"{p.name_en}, {en}", p.half_width_ns, p.origin) for p in clock.parts
+                ]
+            else:
+                parts.append(_rectangle(f"{zh}时钟", f"clock, {en}", clock.bound_ns, origin))
         for zh, en, clock in ends:
             if clock.bound_ns is None or not 0 <= clock.gap_ns < 1 << 62:
                 continue

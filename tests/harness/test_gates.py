@@ -60,6 +60,33 @@ def evidence(**changes: object) -> Callable[[Any], Any]:
     return alter
 
 
+def halfway(source: str, identities: tuple[str, str]) -> Callable[[Any], Any]:
+    """The far site's source follows another reference from the middle of the run on."""
+
+    def alter(m: Any) -> Any:
+        middle = (m.health.started_ns + m.health.ended_ns) // 2
+        return replace(
+            m,
+            evidence=tuple(
+                replace(s, source=source, identity=identities[s.at_ns > middle]) if s.site == "b" else s
+                for s in m.evidence
+            ),
+        )
+
+    return alter
+
+
+def second_source(offset_ns: int, rest_ns: int) -> Callable[[Any], Any]:
+    """Both say what they measured of the far clock: one 0 ± 900 ns, a second one offset ± rest."""
+
+    def alter(m: Any) -> Any:
+        far = [replace(s, offset_ns=0, bound_ns=900) for s in m.evidence if s.site == "b"]
+        more = [replace(s, source="chrony", offset_ns=offset_ns, bound_ns=abs(offset_ns) + rest_ns) for s in far]
+        return replace(m, evidence=(*(s for s in m.evidence if s.site != "b"), *far, *more))
+
+    return alter
+
+
 CLOCK_STORIES: list[tuple[str, dict[str, Any], Callable[[Any], Any] | None]] = [
     ("clock-far", {}, evidence(synchronised=False)),
     ("clock-far", {}, evidence(synchronised=None)),
@@ -69,6 +96,10 @@ CLOCK_STORIES: list[tuple[str, dict[str, Any], Callable[[Any], Any] | None]] = [
     ("evidence-coverage", {}, lambda m: replace(m, evidence=m.evidence[::4])),
     ("evidence-coverage", {}, lambda m: replace(m, health=replace(m.health, ended_ns=m.health.ended_ns + 10**10))),
     ("sync-topology", {"sync_over_link": True}, None),
+    ("sync-topology", {}, evidence(source="chrony", identity="0A000001 10.0.0.1 stratum 2")),
+    ("reference-change", {}, halfway("linuxptp", ("grandmaster 1", "grandmaster 2"))),
+    ("clock-agreement", {}, second_source(1_401, 500)),
+    ("clock-agreement", {}, second_source(-1_401, 500)),
     ("leap", {}, evidence(leap_pending=True)),
     ("kernel-steps", {"steps": (40_000,)}, None),
     ("time-scale", {"offset": 37 * 10**9}, None),
@@ -103,6 +134,20 @@ def test_a_clock_gate_voids_the_clock_based_statements_alone(
     assert all(name in s["reason_en"] for s in voided)
     remedies = [g for g in result["gates"] if g["id"] == name and g["state"] == "red"]
     assert all(g["remedy_zh"] and g["remedy_en"] and g["found"] and g["limit"] for g in remedies)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        halfway("chrony", ("C0A80001 192.168.0.1 stratum 2", "C0A80002 192.168.0.2 stratum 2")),
+        halfway("linuxptp", ("", "grandmaster 1")),
+        second_source(1_400, 500),
+        second_source(-1_400, 500),
+    ],
+    ids=["chronyd changes its server", "first word late", "touching above", "touching below"],
+)
+def test_what_is_no_contradiction_voids_nothing(told: Judge, alter: Callable[[Any], Any]) -> None:
+    assert red(told(alter)) == set()
 
 
 def test_the_diagnosis_of_a_time_scale_is_by_name(told: Judge) -> None:
@@ -513,7 +558,8 @@ def test_durations_as_text() -> None:
 def test_every_gate_of_the_house_is_reported(told: Judge) -> None:
     names = {g["id"] for g in told()["gates"]}
     assert names == {
-        "clock-near", "clock-far", "evidence-coverage", "shared-clock", "sync-topology", "leap", "kernel-steps",
+        "clock-near", "clock-far", "evidence-coverage", "shared-clock", "sync-topology", "reference-change",
+            "clock-agreement", "leap", "kernel-steps",
         "time-scale", "floor", "round-trip-floor", "negative-delay", "step", "skew", "schedule", "reflector-restart",
         "own-loss", "far-silent", "calibration", "rehearsal-policy", "uncertainty", "unstamped", "host-stalls",
     }  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.clock import Clock, ClockState
+from harness.clock import Clock, ClockState, Part
 from harness.link import Direction, Endpoint, Link, Site
 from harness.measurement import Calibration
 from harness.policy import Policy
@@ -176,6 +176,56 @@ def test_in_band_words_count_only_of_a_trusted_far_end() -> None:
     assert claim(trusted.far, trusted, polls, 0, 10**9).usable
     near = [replace(p, site="a") for p in polls]
     assert not claim(trusted.near, trusted, near, 0, 10**9).usable
+
+
+def named(*widths: int) -> tuple[Part, ...]:
+    return tuple(Part(f"部分{i}", f"part {i}", width, f"origin {i}") for i, width in enumerate(widths))
+
+
+def test_named_parts_enter_the_budget_by_name_each_at_its_largest(metro: Policy) -> None:
+    polls = [
+        poll("a", s * 10**9, source="linuxptp", bound_ns=a + b, parts=named(a, b))
+        for s, (a, b) in enumerate(((10, 200), (90, 100), (20, 20)), -1)
+    ]
+    got = claim(link().near, link(), polls, 0, 10**9)
+    assert [part.half_width_ns for part in got.parts] == [90, 200]
+    assert got.bound_ns == 290
+    found = [c for c in budget(metro, near=got).components if c.name_en.startswith("part")]
+    assert [(c.name_en, c.value_ps, c.origin) for c in found] == [
+        ("part 0, near end", 90_000, "origin 0"),
+        ("part 1, near end", 200_000, "origin 1"),
+    ]
+
+
+@pytest.mark.parametrize("parts", [(), named(1, 2)])
+def test_parts_that_do_not_add_up_to_every_bound_are_not_believed(parts: tuple[Part, ...]) -> None:
+    polls = [poll("a", s * 10**9, source="linuxptp", bound_ns=100, parts=named(60, 40)) for s in range(-1, 3)]
+    polls[1] = replace(polls[1], bound_ns=700, parts=parts)
+    got = claim(link().near, link(), polls, 0, 10**9)
+    assert (got.bound_ns, got.parts) == (700, ())
+
+
+def test_a_receiver_alone_says_nothing_of_the_clock_that_stamps() -> None:
+    receiver = [poll("a", s * 10**9, source="gnss", bound_ns=100) for s in range(-1, 3)]
+    got = claim(link().near, link(), receiver, 0, 10**9)
+    assert not got.usable
+    assert "follows" in got.refusal
+
+
+def test_a_watched_reference_adds_its_bound_and_its_doubts() -> None:
+    receiver = [poll("a", s * 10**9, source="gnss", bound_ns=100, parts=named(60, 40)) for s in range(-1, 3)]
+    clock = [poll("a", s * 10**9, source="phc", bound_ns=50, parts=(named(0, 50)[1],)) for s in range(-1, 3)]
+    undivided = [replace(p, parts=()) for p in clock]
+    good = claim(link().near, link(), receiver + clock, 0, 10**9)
+    assert (good.bound_ns, len(good.parts), good.sources, good.usable) == (150, 3, ("phc", "gnss"), True)
+    whole = claim(link().near, link(), receiver + undivided, 0, 10**9)
+    assert (whole.bound_ns, whole.parts) == (150, ())
+    deaf = [replace(p, synchronised=None, bound_ns=None) for p in receiver]
+    assert "gnss" in claim(link().near, link(), deaf + clock, 0, 10**9).refusal
+    unplugged = [p if p.at_ns < 10**9 else replace(p, synchronised=None, bound_ns=None) for p in receiver]
+    assert claim(link().near, link(), unplugged + clock, 0, 10**9).gap_ns >= 1 << 62
+    denied = [replace(receiver[0], synchronised=False), *receiver[1:], *clock]
+    assert claim(link().near, link(), denied, 0, 10**9).refusal == "gnss says: not synchronised"
 
 
 def test_a_run_without_a_poll_at_an_end_is_not_covered() -> None:
