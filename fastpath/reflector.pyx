@@ -5,12 +5,14 @@
 import ipaddress
 import os
 import socket
+import threading
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 cimport cython
 from libc.errno cimport EINTR, errno as c_errno
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from posix.unistd cimport close
 
@@ -97,13 +99,22 @@ cdef struct State:
     uint32_t seq, rxc, txc
     Sent sent[DEPTH]
 
+# What one reply said, as `Reflector.take` hands it out. 64 octets: a cache line.
+cdef packed struct Record:
+    int64_t t2, t3, told_t3     # as written in the reply; told_t3 INT64_MIN: it told none
+    uint32_t session, seq, far_seq, told_seq
+    uint8_t address[16]
+    uint16_t port, ssid
+    uint8_t listener, t2_source, told_source
+    uint8_t spare
+
 cdef struct Prefix:
     uint8_t address[16]
     int bits
 
 cdef struct Counts:
     int64_t received, sent, send_errors, truncated, unstamped_rx, follow_ups, sessions, evicted, table_full
-    int64_t loops_refused, foreign_interface, overflows, stray
+    int64_t loops_refused, foreign_interface, overflows, stray, unrecorded
     int64_t causes[CAUSE_COUNT]
 
 
@@ -124,6 +135,8 @@ cdef class Reflector:
     ``lie_ns``: simulation only: added to every T3 told, so the turnaround is overstated; sets the injected-clock
     fact unless ``lie_quietly``. ``honour_dscp`` False refuses requested reverse DSCPs and says so.
     ``linger_ns``: after a packet, keep looking this long before sleeping.
+    ``record``: replies remembered for `take`, a power of 2; 0: none. A full memory is never waited for: what does not
+    fit is counted as unrecorded.
 
     A source port equal to our own is never answered: two reflectors would answer each other for ever.
     Raises ValueError for arguments that do not fit, OSError for sockets that do not.
@@ -152,12 +165,15 @@ cdef class Reflector:
     cdef int interface_index[INTERFACES]
     cdef int interface_is_virtual[INTERFACES]
     cdef int interface_count
+    cdef Record *records
+    cdef int64_t record_mask, record_head, record_tail
     cdef object _capability
 
     def __cinit__(self, fds, *, bytes key=None, bint stateful=True, allow=(), int tai_utc, ClockModel clock=None,
                   int error_estimate, int facts=0, clock_id=None, int session_limit=4096, int sync_source=5,
                   int64_t lie_ns=0, bint lie_quietly=False, bint honour_dscp=True, int64_t idle_ns=60_000_000_000,
-                  int64_t linger_ns=0, bint hardware=False, interface=None, int64_t nic_offset_ns=0, caller_id=None):
+                  int64_t linger_ns=0, bint hardware=False, interface=None, int64_t nic_offset_ns=0, caller_id=None,
+                  int record=0):
         cdef int i
         cdef Session session
         self.wake = -1
@@ -168,6 +184,8 @@ cdef class Reflector:
             raise ValueError(f"session_limit {session_limit} is not in 1..{1 << 20}")
         if not 0 <= error_estimate <= 0xFFFF or not 0 <= facts <= 0xFFFF or not 0 <= sync_source <= 255:
             raise ValueError("error_estimate and facts have 16 bits, sync_source 8")
+        if record < 0 or record & (record - 1) or record > 1 << 24:
+            raise ValueError(f"record {record} is no power of 2 up to {1 << 24}")
         networks = [_prefix(network, length) for network, length in allow]
         session = Session(256, key=key, tai_utc=tai_utc)
         self.layout = session.layout
@@ -202,6 +220,12 @@ cdef class Reflector:
         self.prefixes = <Prefix *>calloc(max(1, self.prefix_count), sizeof(Prefix))
         self.out = <uint8_t *>calloc(1, LARGEST + 256)
         self.requests = new_batch(BATCH, LARGEST)
+        if record:
+            self.record_mask = record - 1
+            self.records = <Record *>malloc(record * sizeof(Record))
+            if not self.records:
+                raise MemoryError
+            memset(self.records, 0xff, record * sizeof(Record))    # touched now, not while a packet waits
         self._capability = tuple(timestamping.enable(fd, hardware, interface) for fd in fds)
         self.caller_id = all(c.caller_id for c in self._capability) if caller_id is None else bool(caller_id)
         self.stamps = new_batch(STAMP_BATCH, 16 if self.caller_id else LARGEST + 128)
@@ -236,6 +260,7 @@ cdef class Reflector:
         free(self.polls)
         free(self.prefixes)
         free(self.out)
+        free(self.records)
         free_batch(self.requests)
         free_batch(self.stamps)
 
@@ -527,6 +552,8 @@ cdef class Reflector:
             return
         self.counts.sent += 1
         self.outstanding = 1
+        if self.records != NULL:
+            self.note(address, port, listener, index, ssid, seq, &state)
         if s == NULL:
             return
         if sent != NULL:
@@ -540,6 +567,31 @@ cdef class Reflector:
         memcpy(&sent.written, self.out + (16 if self.layout.authenticated else 4), 8)
         s.seq += 1
         s.txc += 1
+
+    cdef void note(self, const uint8_t *address, int port, int listener, int index, uint16_t ssid, uint32_t seq,
+                   const ReflectorState *state) noexcept nogil:
+        # One writer, one reader: the record is whole before the head that shows it.
+        cdef int64_t head = self.record_head
+        cdef Record *r
+        if head - load(&self.record_tail) > self.record_mask:
+            self.counts.unrecorded += 1
+            return
+        r = &self.records[head & self.record_mask]
+        r.t2 = state.t2
+        r.t3 = state.t3
+        r.told_t3 = state.follow_up_t3
+        r.session = <uint32_t>index
+        r.seq = seq
+        r.far_seq = state.seq
+        r.told_seq = state.follow_up_seq
+        memcpy(r.address, address, 16)
+        r.port = <uint16_t>port
+        r.ssid = ssid
+        r.listener = <uint8_t>listener
+        r.t2_source = 3 if state.facts & FACT_T2_NIC else 2 if state.facts & FACT_T2_KERNEL else 1
+        r.told_source = 3 if state.facts & FACT_T3_NIC else 2 if state.facts & FACT_T3_KERNEL else 0
+        r.spare = 0
+        store(&self.record_head, head + 1)
 
     cdef int serve_once(self) noexcept nogil:
         # Answers what is there; returns how many packets were.
@@ -559,6 +611,8 @@ cdef class Reflector:
         """
         cdef int64_t looked = monotonic_ns(), busy_until = 0, now
         cdef int ready = 0, listener, answered, trouble = 0
+        # Python runs signal handlers in the main thread alone; elsewhere the GIL is never waited for.
+        cdef int watching = threading.current_thread() is threading.main_thread()
         with nogil:
             while not load(&self.stopping):
                 now = monotonic_ns()
@@ -577,7 +631,7 @@ cdef class Reflector:
                         if self.polls[listener].revents & ~POLLIN:
                             self.outstanding = 1        # a stamp that came late, or an error to clear
                     now = monotonic_ns()
-                if trouble or now - looked > LOOK_NS:
+                if trouble or (watching and now - looked > LOOK_NS):
                     looked = now
                     with gil:
                         PyErr_CheckSignals()
@@ -589,6 +643,27 @@ cdef class Reflector:
         """Makes `run` return within 100 ms; from any thread or signal handler, also before `run`."""
         store(&self.stopping, 1)
         os.eventfd_write(self.wake, 1)
+
+    def take(self):
+        """The replies noted since the last call, oldest first, 64 octets each; from one thread at a time.
+
+        Little-endian: t2, t3, told_t3 (int64, ns TAI as the reply says them; told_t3 -2^63: none), session, seq,
+        far_seq, told_seq (uint32), address (16 octets, IPv4 mapped), port, ssid (uint16), listener, source of t2 and
+        of told_t3 (uint8: 0 none, 1 user, 2 kernel, 3 NIC), one octet of no meaning. ``told_t3`` is the send time of
+        the session's earlier reply ``told_seq``, from Follow-Up Telemetry. ``session`` is an index that is given
+        again when a session gives way; its address, port, SSID and listener say which one it is.
+        """
+        cdef int64_t tail = self.record_tail, head, first, count
+        if self.records == NULL:
+            return b""
+        head = load(&self.record_head)
+        count = head - tail
+        first = min(count, self.record_mask + 1 - (tail & self.record_mask))
+        taken = PyBytes_FromStringAndSize(<char *>&self.records[tail & self.record_mask], first * sizeof(Record))
+        if count > first:
+            taken += PyBytes_FromStringAndSize(<char *>self.records, (count - first) * sizeof(Record))
+        store(&self.record_tail, head)
+        return taken
 
     @property
     def nonce(self):
@@ -652,8 +727,8 @@ cdef class Reflector:
 
         received, sent, send_errors, truncated, unstamped_rx, follow_ups (stamps told), stray_stamps,
         receive_overflows (dropped by our own socket), sessions (remembered now), evicted, table_full (not
-        answered), loops_refused (source port our own), and each cause of `wire.CAUSES` but "ok": why a packet
-        was not answered; "foreign" is one outside the allow-list.
+        answered), loops_refused (source port our own), unrecorded (answered, yet not noted for `take`), and each
+        cause of `wire.CAUSES` but "ok": why a packet was not answered; "foreign" is one outside the allow-list.
         """
         cdef int i
         counts = {
@@ -669,6 +744,7 @@ cdef class Reflector:
             "evicted": self.counts.evicted,
             "table_full": self.counts.table_full,
             "loops_refused": self.counts.loops_refused,
+            "unrecorded": self.counts.unrecorded,
         }
         for i in range(1, CAUSE_COUNT):
             counts[_CAUSES[i]] = self.counts.causes[i]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import itertools
 import os
 import random
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from fastpath import clock, wire
@@ -357,6 +359,63 @@ def test_an_injected_clock_is_another_clock_and_says_so() -> None:
     assert second["clock_id"] == reflector.clock_id != clock.clock_id()
 
 
+RECORD = np.dtype(
+    [
+        ("t2", "<i8"), ("t3", "<i8"), ("told_t3", "<i8"), ("session", "<u4"), ("seq", "<u4"), ("far_seq", "<u4"),
+        ("told_seq", "<u4"), ("address", "V16"), ("port", "<u2"), ("ssid", "<u2"), ("listener", "u1"),
+        ("t2_source", "u1"), ("told_source", "u1"), ("spare", "u1"),
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_every_reply_is_noted_as_it_was_said(host: str) -> None:
+    with udp(host) as at, reflecting(at, record=8) as reflector, client(at, host, size=260, ssid=9) as asking:
+        taken, replies = b"", []
+        for batch in range(5):
+            replies += [asking.ask(100 + 3 * batch + k) for k in range(3)]
+            taken += reflector.take()
+        port = asking.at.getsockname()[1]
+    taken += reflector.take()  # the last reply may have come before it was noted
+    assert reflector.take() == b""
+    rows = np.frombuffer(taken, RECORD)
+    assert rows["seq"].tolist() == [reply["sender_seq"] for reply in replies]
+    assert rows["far_seq"].tolist() == [reply["seq"] for reply in replies]
+    assert rows["t2"].tolist() == [reply["t2"] for reply in replies]
+    assert rows["t3"].tolist() == [reply["t3"] for reply in replies]
+    told = [(reply["follow_up_seq"], reply["follow_up_t3"]) for reply in replies if reply["follow_up_t3"] is not None]
+    has = rows["told_t3"] != -(1 << 63)
+    assert list(zip(rows["told_seq"][has].tolist(), rows["told_t3"][has].tolist(), strict=True)) == told
+    assert set(rows["t2_source"]) == {2}
+    assert set(rows["told_source"][has]) == {2}
+    assert set(rows["port"]) == {port}
+    assert set(rows["ssid"]) == {9}
+    said = ipaddress.ip_address(rows["address"][0].tobytes())
+    assert (said.ipv4_mapped or said) == ipaddress.ip_address(host)
+    assert reflector.counters()["unrecorded"] == 0
+
+
+def test_a_full_memory_of_replies_costs_no_answer_and_is_counted() -> None:
+    with udp() as at, reflecting(at, record=4) as reflector, client(at) as asking:
+        for _ in range(6):
+            asking.ask()
+        while reflector.counters()["unrecorded"] < 2:  # a reply comes before it is noted
+            time.sleep(0.001)
+        kept = np.frombuffer(reflector.take(), RECORD)
+        asking.ask()
+    after = np.frombuffer(reflector.take(), RECORD)
+    counts = reflector.counters()
+    assert kept["far_seq"].tolist() == [0, 1, 2, 3]
+    assert after["far_seq"].tolist() == [6]
+    assert (counts["unrecorded"], counts["sent"]) == (2, 7)
+
+
+def test_a_reflector_that_notes_nothing_hands_out_nothing() -> None:
+    with udp() as at, reflecting(at) as reflector, client(at) as asking:
+        asking.ask()
+        assert reflector.take() == b""
+
+
 def test_each_run_has_its_own_nonce() -> None:
     with udp() as at, client(at) as asking:
         said = []
@@ -433,6 +492,7 @@ def test_signals_reach_a_running_reflector(how: str, number: signal.Signals, sai
         ({"error_estimate": 1 << 16}, "16 bits"),
         ({"facts": -1}, "16 bits"),
         ({"sync_source": 256}, "sync_source"),
+        ({"record": 48}, "record 48"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(change: dict[str, int], said: str) -> None:
