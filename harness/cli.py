@@ -13,10 +13,13 @@ import typer
 
 from harness import reflect as far_end
 from harness import starter
+from harness import visit as visiting
 from harness.archive import verify as archive
-from harness.bench import check
+from harness.bench import check, load
 from harness.errors import HarnessError
 from harness.exitcode import OF_VERDICT, ExitCode, worst
+from harness.plan import steps_in
+from harness.policy import parse as parse_policy
 from harness.report import terminal
 from harness.run import read_key, read_policy
 
@@ -96,6 +99,26 @@ def verify(folder: Path) -> None:
     sound = archive.sound(checks)
     typer.echo("VERIFIED" if sound else "NOT VERIFIED")
     raise typer.Exit(int(ExitCode.PASSED if sound else ExitCode.FAILED))
+
+
+@app.command()
+def visit(
+    bench: Annotated[str, typer.Argument(help="A bench file, or the name of a known bench.")],
+    plans: Annotated[Path, typer.Option(help="Folder of the test plans.")] = Path("testplans"),
+    policy: Annotated[str | None, typer.Option(help="Name or file of a policy instead of the bench's.")] = None,
+    equipment_us: Annotated[int, typer.Option(help="Assumed delay of equipment each way.", min=0)] = 10,
+    turnaround_us: Annotated[int, typer.Option(help="Assumed turnaround of the reflector.", min=0)] = 100,
+) -> None:
+    """Say before the visit which evidence will decide each link, or which clock must come along, and how long."""
+    try:
+        found = load(bench)
+        read = parse_policy(read_policy(policy or found.policy))
+        assumed = visiting.Assumed(equipment_us * 1000, turnaround_us * 1000)
+        told = visiting.lines(found, read, steps_in(plans), assumed)
+    except HarnessError as why:
+        _refuse(why)
+    for line in told:
+        typer.echo(line)
 
 
 @app.command()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from harness.errors import BenchError
 from harness.measurement import Measurement
 from harness.stream import Stream
 
@@ -62,3 +65,20 @@ def resolve(
             notes.append(f"rate {rate_pps} packets/s is less than the plan's {stream.rate_pps} packets/s")
         stream = replace(stream, rate_pps=rate_pps)
     return stream, tuple(notes)
+
+
+def steps_in(folder: Path) -> list[Step]:
+    """The steps that the plans in a folder declare, in the order of files and tests. Raises BenchError without any."""
+    found: list[Step] = []
+    for path in sorted(folder.glob("test_*.py")):
+        spec = importlib.util.spec_from_file_location(f"_plan_{path.stem}", path)
+        if spec is None or spec.loader is None:
+            continue
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found += [each for test in vars(module).values() if isinstance(each := getattr(test, STEP, None), Step)]
+    if not found:
+        raise BenchError(
+            f"test plans in {folder}", "none with a @step", "run it where testplans/ is, or name the folder"
+        )
+    return found
