@@ -1,0 +1,430 @@
+"""One VISA session, tamed: every exchange whole, in step and in time, or an error that says why not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Literal, Self
+
+import pyvisa
+from pyvisa.constants import InterfaceType, ResourceAttribute, StatusCode
+from pyvisa.resources import MessageBasedResource
+
+from drivers.errors import (
+    InstrumentError,
+    PortClosedError,
+    PortLostError,
+    PortOpenError,
+    PortReplyError,
+    PortTimeoutError,
+)
+
+QUIET_S: Final = 0.1
+"""A session is drained when nothing has come for so long."""
+MOST_OCTETS: Final = 1_000_000
+"""Longest answer in text that is believed to be one."""
+CHUNK: Final = 4096
+SLICE_MS: Final = 20
+"""How long the library may look for more octets once some have come; the deadline is kept outside it."""
+
+_STRING: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Octets that passed, for a wire log."""
+
+    monotonic_ns: int
+    utc_ns: int
+    """ns since 1970 UTC of this host."""
+    direction: Literal["out", "in"]
+    octets: bytes
+    remark: str = ""
+    """What they passed for where it was no exchange: drained, re-synchronising."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The four fields of `*IDN?` (IEEE 488.2 10.14)."""
+
+    maker: str
+    model: str
+    serial: str
+    firmware: str
+
+    @property
+    def simulated(self) -> bool:
+        """The serial number says it is no instrument; nobody can set this in a bench file."""
+        return self.serial.upper().startswith("SIM-")
+
+    def __str__(self) -> str:
+        """As the instrument said it."""
+        return f"{self.maker},{self.model},{self.serial},{self.firmware}"
+
+
+def identity(reply: str) -> Identity:
+    """The fields of an answer to `*IDN?`. Raises ValueError when it is anything else."""
+    fields = [field.strip() for field in reply.split(",", 3)]
+    if len(fields) != 4 or not all(fields[:3]):
+        raise ValueError(f"{reply!r} is not maker,model,serial,firmware")
+    return Identity(*fields)
+
+
+class Port:
+    """One instrument at a VISA resource name, identified; safe to use from several threads.
+
+    Each exchange waits at most ``timeout_s`` seconds for its turn, as long for the session to be brought back into
+    step where the last exchange failed, and as long for itself. A session that timed out is dirty: what it still owes
+    is thrown away and `*IDN?` must answer as it did when opened before anything else is said, else the port is lost and
+    closed. It never opens again by itself, as an instrument that comes back may have lost its settings, and never sends
+    anything twice.
+
+    ``ends_out`` and ``ends_in`` end a message and an answer. ``log`` gets every octet. Only for instruments that answer
+    in the order they were asked.
+    """
+
+    def __init__(
+        self,
+        resource: str,
+        *,
+        timeout_s: float = 2.0,
+        ends_out: str = "\n",
+        ends_in: str = "\n",
+        backend: str = "@py",
+        log: Callable[[Wire], None] | None = None,
+    ) -> None:
+        """Open and identify. Raises PortOpenError."""
+        self.resource = resource
+        self.timeout_s = timeout_s
+        self._ends_out = ends_out
+        self._ends_in = ends_in.encode("ascii")
+        self._log = log
+        self._lock = threading.RLock()
+        self._closed = False
+        self._owed = ""
+        """What was asked and not answered whole; empty: in step."""
+        self._patience_s = timeout_s
+        self._session = self._opened(backend)
+        self._library = self._session.visalib
+        self._framed = self._session.resource_class == "INSTR" and self._session.interface_type != InterfaceType.asrl
+        try:
+            inner = getattr(self._library, "sessions", {}).get(self._session.session)
+            found = getattr(inner, "interface", None)
+            self._inner = inner
+            self._socket = found if isinstance(found, socket.socket) and not self._framed else None
+            self._tame()
+            self._owed = "*IDN?"
+            said = self._exchange("*IDN?", timeout_s)
+            self.identity = identity(said)
+        except InstrumentError as why:
+            self.close()
+            raise self._not_open(why.found) from why
+        except (ValueError, OSError, pyvisa.Error) as why:
+            self.close()
+            raise self._not_open(str(why)) from why
+        self._introduced = said
+        self._owed = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def undelayed(self) -> bool | None:
+        """Whether small messages go out at once (TCP_NODELAY); None: this is no socket of ours."""
+        if self._socket is None:
+            return None
+        return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def write(self, message: str, timeout_s: float | None = None) -> None:
+        """Send a command that is not answered.
+
+        Raises ValueError for a query, which would leave an answer behind; PortTimeoutError, PortLostError,
+        PortClosedError.
+        """
+        if "?" in _STRING.sub("", message):
+            raise ValueError(f"{message!r} is a query: it would leave its answer behind")
+        self._check(message)
+        with self.turn(timeout_s):
+            self._bring_into_step()
+            self._owed = message
+            self._send(message, time.monotonic() + self._within(timeout_s))
+            self._owed = ""
+
+    def query(self, message: str, timeout_s: float | None = None) -> str:
+        """Ask and return the answer, without its end.
+
+        Raises ValueError for a command that nobody answers; PortTimeoutError, PortReplyError, PortLostError,
+        PortClosedError.
+        """
+        if "?" not in _STRING.sub("", message):
+            raise ValueError(f"{message!r} is no query: it would be waited for in vain")
+        self._check(message)
+        with self.turn(timeout_s):
+            self._bring_into_step()
+            self._owed = message
+            reply = self._exchange(message, self._within(timeout_s))
+            self._owed = ""
+            return reply
+
+    @contextlib.contextmanager
+    def turn(self, timeout_s: float | None = None) -> Iterator[None]:
+        """The port to oneself for several exchanges. Raises PortTimeoutError when others keep it too long."""
+        within = self._within(timeout_s)
+        if not self._lock.acquire(timeout=within):
+            raise PortTimeoutError(
+                f"a turn at {self.resource} within {within:g} s",
+                "another exchange that takes longer",
+                "ask less often, or give each reader its own port",
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """End the session, and an exchange under way on a socket. Safe to call twice, from any thread."""
+        self._closed = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        held = self._lock.acquire(timeout=self.timeout_s)
+        try:
+            # whatever a dying session says of its own end is of no use to anyone
+            with contextlib.suppress(Exception):
+                self._session.close()
+        finally:
+            if held:
+                self._lock.release()
+
+    # -- opening -------------------------------------------------------------------------------------------
+
+    def _opened(self, backend: str) -> MessageBasedResource:
+        try:
+            # one manager a process, shared: closing it would close the sessions of others, so nobody does
+            manager = pyvisa.ResourceManager(backend)
+            session = manager.open_resource(self.resource, open_timeout=max(1, int(self.timeout_s * 1000)))
+        except Exception as why:  # the library raises bare Exception for a host that does not answer
+            raise self._not_open(f"{type(why).__name__}: {why}") from why
+        if not isinstance(session, MessageBasedResource):
+            session.close()
+            raise self._not_open(f"a {type(session).__name__}, which takes no messages")
+        return session
+
+    def _tame(self) -> None:
+        """Set what the library leaves as it likes. Raises OSError when the peer refused the connection."""
+        if self._framed:
+            return
+        if self._socket is not None:
+            # the library never looks whether connecting succeeded
+            refused = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if refused:
+                raise OSError(refused, os.strerror(refused))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # so that half an answer is handed out, not thrown away when its time is over
+            self._session.set_visa_attribute(ResourceAttribute.suppress_end_enabled, False)
+        elif self._session.resource_class == "SOCKET":
+            self._session.set_visa_attribute(ResourceAttribute.tcpip_nodelay, True)
+        self._session.set_visa_attribute(ResourceAttribute.termchar, self._ends_in[-1])
+        self._session.set_visa_attribute(ResourceAttribute.termchar_enabled, True)
+
+    def _not_open(self, found: str) -> PortOpenError:
+        return PortOpenError(
+            f"an instrument at {self.resource} that answers *IDN?",
+            found,
+            "check that it is on, its address, and that no other program holds its only connection",
+        )
+
+    # -- keeping in step -----------------------------------------------------------------------------------
+
+    def _bring_into_step(self) -> None:
+        if self._closed:
+            raise PortClosedError(f"an open port to {self.resource}", "a closed one", "open it, and set up again")
+        if not self._owed:
+            if not self._waiting():
+                return
+            self._owed = "nothing"  # octets that nobody asked for: an answer doubled, or one that came late
+        owed, deadline = self._owed, time.monotonic() + max(self._patience_s, self.timeout_s)
+        try:
+            if self._socket is None:
+                self._session.clear()
+            else:
+                self._drain(deadline)
+            if "*IDN?" in owed.upper():
+                raise self._lost("an unanswered *IDN?, so its next answer could be the last one's", "")
+            self._send("*IDN?", deadline)
+            # in order, so that what was owed comes before our marker, and nothing after it
+            while (line := self._receive(deadline, "*IDN?", "re-synchronising")) != self._introduced:
+                owed = f"{owed} ({line!r} came late)"
+        except PortTimeoutError as why:
+            raise self._lost(f"no sign of it after {owed}: {why.found}", "*IDN? again") from why
+        except PortReplyError as why:
+            raise self._lost(f"{why.found} after {owed}", "*IDN? again") from why
+        except pyvisa.Error as why:
+            raise self._lost(f"{why} after {owed}", "a device clear") from why
+        self._owed = ""
+        self._patience_s = self.timeout_s
+
+    def _drain(self, deadline: float) -> None:
+        """Throw away what comes until nothing does."""
+        while time.monotonic() < deadline:
+            until = min(deadline, time.monotonic() + QUIET_S)
+            if not self._readable(until):
+                return
+            self._note("in", self._take(until), "drained")
+
+    def _waiting(self) -> bool:
+        """Whether octets lie there unasked."""
+        return self._socket is not None and self._readable(0.0)
+
+    def _lost(self, found: str, wanted: str) -> PortLostError:
+        closed = self._closed
+        self.close()
+        return PortLostError(
+            f"{wanted or 'an answer'} from {self.resource}",
+            "the port closed meanwhile" if closed else found,
+            "check cable and power; open it again and set it up anew, as it may have been switched off",
+        )
+
+    # -- octets --------------------------------------------------------------------------------------------
+
+    def _exchange(self, message: str, within: float) -> str:
+        self._patience_s = max(within, self.timeout_s)
+        deadline = time.monotonic() + within
+        self._send(message, deadline)
+        return self._receive(deadline, message)
+
+    def _send(self, message: str, deadline: float) -> None:
+        octets = (message + self._ends_out).encode("ascii")
+        self._note("out", octets)
+        size = len(octets) if self._socket is None else CHUNK
+        for at in range(0, len(octets), size):
+            self._wait_for_room(message, deadline)
+            try:
+                self._set_timeout(deadline)
+                self._library.write(self._session.session, octets[at : at + size])
+            except Exception as why:  # besides its own errors the library lets bare OSErrors through
+                raise self._failed(message, why) from why
+
+    def _wait_for_room(self, message: str, deadline: float) -> None:
+        """The library would wait forever for a peer that does not read."""
+        if self._socket is not None:
+            left = max(0.0, deadline - time.monotonic())
+            try:
+                room = select.select([], [self._socket], [], left)[1]
+            except (OSError, ValueError) as why:  # ValueError: closed by another thread
+                raise self._failed(message, why) from why
+            if not room:
+                raise self._late(message, "a peer that takes no octets")
+
+    def _receive(self, deadline: float, message: str, remark: str = "") -> str:
+        """One answer. Raises PortTimeoutError with what had come, PortReplyError, PortLostError."""
+        got = bytearray()
+        while True:
+            if self._socket is not None and not self._readable(deadline):
+                raise self._late(message, self._so_far(got))
+            try:
+                chunk, ended = self._read(deadline)
+            except Exception as why:  # as in _send
+                if isinstance(why, pyvisa.VisaIOError) and why.error_code == StatusCode.error_timeout:
+                    raise self._late(message, self._so_far(got)) from why
+                raise self._failed(message, why, bytes(got)) from why
+            self._note("in", chunk, remark)
+            got += chunk
+            if got.endswith(self._ends_in) or (self._framed and ended):
+                break
+            if len(got) > MOST_OCTETS:
+                raise self._garbled(message, f"{len(got)} octets without an end")
+            if time.monotonic() >= deadline:
+                raise self._late(message, self._so_far(got))
+        try:
+            return got.decode("ascii").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise self._garbled(message, f"octets that are no text: {bytes(got[:60])!r}") from None
+
+    def _readable(self, deadline: float) -> bool:
+        """Whether octets are there before the deadline. Raises PortLostError when the peer has hung up.
+
+        The library itself would spin on a closed connection until its time is over.
+        """
+        if self._socket is None or bool(getattr(self._inner, "_pending_buffer", None)):
+            return True
+        try:
+            if not select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                return False
+            if self._socket.recv(1, socket.MSG_PEEK):
+                return True
+        except (OSError, ValueError) as why:  # ValueError: closed by another thread
+            raise self._lost(f"{type(why).__name__}: {why}", "") from why
+        raise self._lost("the connection closed by the instrument", "")
+
+    def _take(self, deadline: float) -> bytes:
+        """What is there, at once."""
+        try:
+            return self._read(deadline)[0]
+        except Exception as why:  # as in _send
+            raise self._failed("", why) from why
+
+    def _read(self, deadline: float) -> tuple[bytes, bool]:
+        """Some octets, with whether the library saw the end of the message; none when only its slice is over."""
+        self._set_timeout(deadline, SLICE_MS if self._socket is not None else None)
+        with self._library.ignore_warning(
+            self._session.session, StatusCode.success_device_not_present, StatusCode.success_max_count_read
+        ):
+            try:
+                chunk, status = self._library.read(self._session.session, CHUNK)
+            except pyvisa.VisaIOError as why:
+                if self._socket is None or why.error_code != StatusCode.error_timeout:
+                    raise
+                return b"", False
+        return chunk, status != StatusCode.success_max_count_read
+
+    def _set_timeout(self, deadline: float, most_ms: int | None = None) -> None:
+        left = max(1, int((deadline - time.monotonic()) * 1000))
+        self._session.timeout = left if most_ms is None else min(left, most_ms)
+
+    def _note(self, direction: Literal["out", "in"], octets: bytes, remark: str = "") -> None:
+        if self._log is not None and octets:
+            self._log(Wire(time.monotonic_ns(), time.time_ns(), direction, octets, remark))
+
+    # -- errors --------------------------------------------------------------------------------------------
+
+    def _check(self, message: str) -> None:
+        if not message.isascii() or not message.isprintable() or not message:
+            raise ValueError(f"{message!r} is not one line of ASCII text")
+
+    def _within(self, timeout_s: float | None) -> float:
+        return self.timeout_s if timeout_s is None else timeout_s
+
+    @staticmethod
+    def _so_far(got: bytearray) -> str:
+        return f"no more than {bytes(got[:60])!r}" if got else "silence"
+
+    def _late(self, message: str, found: str) -> PortTimeoutError:
+        return PortTimeoutError(
+            f"a whole answer to {message} from {self.resource} in time",
+            found,
+            "check the instrument, or give it more time; the next use brings the session back into step",
+        )
+
+    def _garbled(self, message: str, found: str) -> PortReplyError:
+        return PortReplyError(
+            f"an answer in text to {message} from {self.resource}",
+            found,
+            "check cable, terminator and baud rate; the next use brings the session back into step",
+        )
+
+    def _failed(self, message: str, why: Exception, got: bytes = b"") -> PortLostError:
+        return self._lost(f"{type(why).__name__}: {why}" + (f" after {got[:60]!r}" if got else ""), message)
