@@ -141,7 +141,8 @@ def _kill_reflector(run: Run, after_s: float) -> None:
 
 def test_a_reflector_that_dies_is_not_a_pass(tmp_path: Path) -> None:
     told = tell(tmp_path, bench_text(), before=partial(_kill_reflector, after_s=1.5), tries=1)
-    assert told.result["verdict"] in {"FAIL", "INVALID", "INDETERMINATE"}
+    assert {told.row(d)["verdict"] for d in ("forward", "backward")} == {"INVALID"}
+    assert "far-silent" in told.red
     samples = told.measurements[0].samples
     assert int(samples.answered.sum()) < len(samples)
     assert len(samples) == told.measurements[0].stream.packets  # nothing is dropped
