@@ -1,4 +1,4 @@
-"""Resident memory while a stream runs: flat once its records are allocated? `soak.py [--seconds 600] [--rate 10000]`."""
+"""Resident memory while a stream runs, flat once its records are allocated. `soak.py [--seconds 600]`."""
 
 from __future__ import annotations
 
@@ -59,9 +59,8 @@ def main(length_s: int, rate_pps: int) -> int:
         minutes.setdefault(int(at // SETTLE_S), []).append(kib)
     print(f"{rate_pps} packets/s for {length_s} s, {time.monotonic() - started:.0f} s in all")
     for minute, values in minutes.items():
-        print(
-            f"minute {minute + 1:3d}  RSS median {statistics.median(values) / 1024:8.1f} MiB  max {max(values) / 1024:8.1f}"
-        )
+        middle, most = statistics.median(values) / 1024, max(values) / 1024
+        print(f"minute {minute + 1:3d}  RSS median {middle:8.1f} MiB  max {most:8.1f}")
     settled = [statistics.median(values) for minute, values in minutes.items() if minute >= 1]
     if len(settled) < 2:
         print("too short to say: two minutes beyond the first are wanted")
