@@ -292,7 +292,7 @@ def _study(m: Measurement, policy: Policy, loaded: Collection[str]) -> _Study:
     near = claim(link.near, link, m.evidence, m.health.started_ns, m.health.ended_ns)
     far = claim(link.far, link, m.evidence, m.health.started_ns, m.health.ended_ns)
     planes, counts = worst_planes(m.samples, policy.gates.minority_user_ppm)
-    calibrated, calibration_gate = gate.calibration_applies(m.calibration, m.stream, [PLANE_NAMES[p] for p in planes])
+    calibrated, calibration_gate = gate.calibration_applies(m, [PLANE_NAMES[p] for p in planes])
     budgets = {
         d: clock_budget(
             policy,
@@ -783,7 +783,9 @@ def _claim(
     study: _Study, requirement: Requirement, basis: str, direction: Direction, *, worst: _Worst, budget: Budget
 ) -> Claim:
     red = [g for g in study.gates if g.voids(basis, direction, requirement.id)]
-    route = study.measurement.link.route
+    # A record that the round trip contradicts proves nothing, not even that light needs too long.
+    contradicted = any(g.id == "round-trip-floor" and g.state == "red" for g in study.gates)
+    route = None if contradicted else study.measurement.link.route
     return Claim(
         limit_ns=requirement.limit_ns,
         estimate_ns=worst.estimate.value,
@@ -1354,6 +1356,7 @@ def _calibration(study: _Study) -> dict[str, Json]:
     return {
         "measurement": study.measurement.id,
         "id": found.id,
+        "expires": "" if found.artefact is None else found.artefact.until,
         "applied": study.calibrated,
         "bias_ns": {str(d): found.bias_ns[d] for d in Direction},
         "spread_ns": {str(d): found.spread_ns[d] for d in Direction},

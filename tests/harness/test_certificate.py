@@ -362,7 +362,8 @@ def test_turnaround_and_geodesic_tighten_the_bracket(tell: Tell, short: Policy) 
 
 def test_a_fibre_record_beyond_the_limit_fails_whatever_the_gates_say(tell: Tell, short: Policy) -> None:
     route = Route(210_000, 1_468_200, 100_000, "record")  # 1.028 ms
-    result = judge([tell(route=route, evidence=(), interrupted="SIGINT")], short, {})
+    far = {"forward": 1_029_000, "backward": 1_029_000}
+    result = judge([tell(route=route, evidence=(), interrupted="SIGINT", **far)], short, {})
     assert result["verdict"] == "FAIL"
     assert free(result)["reason"] == "route-floor"
 

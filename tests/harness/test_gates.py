@@ -252,6 +252,14 @@ def test_a_round_trip_that_beats_light_voids_every_pass(told: Judge) -> None:
     assert told(route=route, evidence=(), extra_forward=slow)["verdict"] == "FAIL"
 
 
+def test_a_fibre_record_that_the_round_trip_contradicts_makes_no_fail(told: Judge) -> None:
+    """A trace of another, far too long fibre: 1.13 ms of light by the record, 0.62 ms there and back."""
+    result = told(route=Route(230_000, 1_468_200, 1_000_000, "record of another fibre"))
+    assert "round-trip-floor" in red(result)
+    assert {s["verdict"] for s in statements(result, "clock") + statements(result, "clock-free")} == {"INVALID"}
+    assert result["verdict"] == "INVALID"
+
+
 def test_only_a_qualified_turnaround_counts_against_light(told: Judge) -> None:
     # 2 x 306 us by the record; 600 measured, 620 with the turnaround
     route = Route(62_500, 1_468_200, 100_000, "record")
