@@ -13,7 +13,9 @@ from typing import Any, Final
 from fastpath import timestamping, wire
 from fastpath.timestamping import Capability
 from harness import engine, plan, preflight, provenance, stage
-from harness.archive.folder import CALIBRATIONS, MEASUREMENTS, RunFolder, plan_hash, unfinished
+from harness.archive import history, log, record, witness
+from harness.archive.folder import BENCH, CALIBRATIONS, MEASUREMENTS, POLICY, RunFolder, plan_hash, unfinished
+from harness.archive.ledger import LOGGED
 from harness.archive.segments import SegmentWriter
 from harness.bench import POLICIES, Bench
 from harness.calibration import LEAST, calibrate
@@ -113,7 +115,8 @@ class Run:
         self.unprinted = ""
         """Why there is no PDF; empty when there is one."""
         self.unsealed = ""
-        """Why the folder could not be sealed; empty when it is, or when nothing went wrong."""
+        """Why the folder could not be sealed, or its seal not logged; empty when nothing went wrong."""
+        self.log: log.Log | None = None
         self.folder: RunFolder | None = None
         self.steps: list[tuple[str, str, plan.Step]] = []
         self.shortened: list[str] = []
@@ -187,6 +190,7 @@ class Run:
         if self.options.resume:
             self._resume(body)
             return
+        self.log = log.Log.of(self.options.results, bool(simulated))
         self.folder = RunFolder.create(
             self.options.results,
             bool(simulated),
@@ -195,6 +199,30 @@ class Run:
             policy=self.policy_text,
             environment={"software": provenance.software(), "machine": provenance.machine()},
         )
+        self._enter()
+
+    def _enter(self) -> None:
+        """The plan stands in the log, and its place there in the journal, before anything is measured."""
+        folder, book = self.opened, self.opened.ledger
+        try:
+            if self.log is None:
+                self.log = log.Log.of(self.options.results, book.simulated)
+            if book.logged is None:
+                # Without a step nothing can be certified, so it is no attempt at what the policy asks.
+                wanted = [each.id for each in self.policy.requirements] if self.steps else []
+                found = self.log.plan(
+                    folder.name,
+                    history.item(self.bench.name, [link.name for link in self.bench.links], wanted),
+                    plan_sha256=book.plan_sha256,
+                    bench_sha256=book.committed[BENCH],
+                    policy_sha256=book.committed[POLICY],
+                )
+                folder.journal.append(LOGGED, **log.told(found, witness.covered(self.log.path)))
+            if self.options.resume:
+                self.log.append(history.RESUMED, run=folder.name)
+        except BaseException:
+            folder.close()
+            raise
 
     def _virtual(self) -> list[str]:
         """Links of a real bench that leave through veth, lo or tap: then it is a simulation all the same."""
@@ -225,6 +253,7 @@ class Run:
                 "start a new run without --resume",
             )
         self.folder = RunFolder.open(found.path)
+        self._enter()
 
     @property
     def opened(self) -> RunFolder:
@@ -467,6 +496,7 @@ class Run:
             except HarnessError as why:
                 self.unsealed = str(why)
                 self.folder.close()
+            self._leave(cut_off=cut_off)
             return result
         finally:
             if self._stage is not None:
@@ -491,6 +521,22 @@ class Run:
             folder.seal()
         else:
             folder.close()
+
+    def _leave(self, *, cut_off: bool) -> None:
+        """Log how the run ended."""
+        if self.log is None:
+            return
+        run = self.opened
+        try:
+            if self.unsealed:
+                self.log.append(history.ABORTED, run=run.name, reason=self.unsealed)
+            elif cut_off:
+                self.log.append(history.CUT_OFF, run=run.name, reason=self.stop.reason or "a signal")
+            else:
+                record.sealed(self.log, run.path)
+        except HarnessError as why:
+            if not self.unsealed and not cut_off:
+                self.unsealed = f"sealed, but not logged: {why}; then type millicert log record {run.path}"
 
     # -- what the terminal shows -----------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ def file_name(text: str) -> str:
 
 
 def provenance(path: Path, book: Ledger) -> dict[str, JSON]:
-    """What the judge is told of the run: plan.json's own "provenance" object, run id and the committed hashes."""
+    """What the judge is told of the run: plan.json's own "provenance" object, run id, committed hashes, log entry."""
     given: Any = parse_object(read_file(path / PLAN), PLAN).get("provenance", {})
     if not isinstance(given, dict):
         raise ArchiveError(f"an object as provenance in {PLAN}", repr(given), "restore that file from a copy")
@@ -84,6 +84,7 @@ def provenance(path: Path, book: Ledger) -> dict[str, JSON]:
         "plan_sha256": book.plan_sha256,
         "policy_sha256": book.committed.get(POLICY, ""),
         "bench_sha256": book.committed.get(BENCH, ""),
+        **({} if book.logged is None else {"log": dict(book.logged)}),
     }
 
 

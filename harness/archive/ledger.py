@@ -25,6 +25,8 @@ FILE: Final = "archive.file"
 """``path`` in the bag was written: ``sha256``."""
 ADOPTED: Final = "archive.adopted"
 """As `FILE`, found whole by the next process: a kill came between writing it and journaling it."""
+LOGGED: Final = "log.committed"
+"""The plan stands in the log of the results folder: what `harness.archive.log.told` says of it."""
 SEALED: Final = "archive.sealed"
 """Last line: ``result_sha256``; only manifests are written after it."""
 
@@ -48,6 +50,8 @@ class Ledger:
     moves: list[tuple[str, str]] = field(default_factory=list)
     """Folders set aside, from → to, relative to data."""
     sealed: bool = False
+    logged: Mapping[str, JSON] | None = None
+    """Where the plan stands in the log, as told before anything was measured; None when it was not logged."""
 
     @property
     def plan_sha256(self) -> str:
@@ -66,6 +70,8 @@ def ledger(entries: Sequence[Entry]) -> Ledger:
             book.run, book.simulated = _text(entry, "run"), entry.data.get("simulated") is True
             book.committed = _texts(entry, "files")
             book.hashes |= book.committed
+        elif entry.kind == LOGGED:
+            book.logged = book.logged or entry.data
         elif entry.kind == STARTED:
             book.open.append(_text(entry, "measurement"))
             book.rows[_text(entry, "measurement")] = 0
