@@ -111,6 +111,20 @@ def fold(interval_ps: int) -> int:
     return (interval_ps + half) % SECOND_PS - half
 
 
+def pps(interval_ps: int) -> int:
+    """An interval of two 1PPS signals, folded, ps.
+
+    Raises NoReadingError for more than one period: a pulse was missed, which folding would hide.
+    """
+    if abs(interval_ps) > MISSED_PS:
+        raise NoReadingError(
+            "an interval of at most 1 s between two 1PPS signals",
+            f"{interval_ps} ps",
+            "check that each input sees one pulse a second and none is missed",
+        )
+    return fold(interval_ps)
+
+
 class Keysight53230A:
     """A counter at an open port, which stays the caller's to close."""
 
@@ -193,18 +207,8 @@ class Keysight53230A:
             raise PortReplyError("a reading in seconds", str(why), "set the counter up again") from why
 
     def read_pps_ps(self) -> int:
-        """One interval of two 1PPS signals, folded into ±0.5 s, ps.
-
-        Raises NoReadingError also for more than one period, which means that a pulse was missed.
-        """
-        interval = self.read_ps()
-        if abs(interval) > MISSED_PS:
-            raise NoReadingError(
-                "an interval of at most 1 s between two 1PPS signals",
-                f"{interval} ps",
-                "check that each input sees one pulse a second and none is missed",
-            )
-        return fold(interval)
+        """One interval of two 1PPS signals, folded into ±0.5 s, ps. Raises what `read_ps` and `pps` raise."""
+        return pps(self.read_ps())
 
     def errors(self) -> tuple[tuple[int, str], ...]:
         """What the error queue holds, oldest first; reading empties it. Raises PortReplyError."""
