@@ -5,27 +5,32 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from harness import reflect as far_end
 from harness import starter
 from harness import visit as visiting
+from harness.archive import keys, signature
 from harness.archive import verify as archive
 from harness.bench import check, load
 from harness.errors import HarnessError
 from harness.exitcode import OF_VERDICT, ExitCode, worst
+from harness.measurement import Measurement
 from harness.plan import steps_in
 from harness.policy import parse as parse_policy
-from harness.report import terminal
+from harness.report import pdf, plots, terminal
 from harness.run import read_key, read_policy
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 bench_app = typer.Typer(no_args_is_help=True, help="Bench files: what stands where.")
 app.add_typer(bench_app, name="bench")
+key_app = typer.Typer(no_args_is_help=True, help="Keys that sign results.")
+app.add_typer(key_app, name="key")
 
 
 def _refuse(why: Exception) -> NoReturn:
@@ -91,14 +96,71 @@ def reflect(
 
 
 @app.command()
-def verify(folder: Path) -> None:
+def verify(
+    folder: Path,
+    trust: Annotated[
+        Path | None, typer.Option(help="File of verifier keys; one of them must have signed the folder.")
+    ] = None,
+    level: Annotated[
+        int,
+        typer.Option(
+            help="How far: 0 hashes, 1 signatures, 2 log, 3 time, 4 verdict recomputed, 5 report drawn again.",
+            min=int(archive.Level.HASHES),
+            max=int(archive.Level.RENDERED),
+        ),
+    ] = int(archive.Level.RECOMPUTED),
+) -> None:
     """Check a results folder and recompute its verdict from the raw timestamps, byte for byte."""
-    checks = archive.verify(folder)
+    if trust is not None and level < archive.Level.SIGNATURES:
+        _refuse(HarnessError("--level 1 or more with --trust", f"--level {level}", "leave one of the two out"))
+    try:
+        trusted = None if trust is None else keys.read_trust(trust)
+    except HarnessError as why:
+        _refuse(why)
+    checks = archive.verify(folder, trust=trusted, level=level, render=_render)
     for each in checks:
-        typer.echo(f"{each.state:<12} {each.name:<14} {each.detail}")
+        typer.echo(f"{each.level:<2} {each.level.name.lower():<11} {each.name:<12} {each.state:<12} {each.detail}")
     sound = archive.sound(checks)
     typer.echo("VERIFIED" if sound else "NOT VERIFIED")
+    if left := sorted(set(archive.Level) - {each.level for each in checks}):
+        typer.echo("not looked at: " + ", ".join(f"{each:d} {each.name.lower()}" for each in left))
     raise typer.Exit(int(ExitCode.PASSED if sound else ExitCode.FAILED))
+
+
+def _render(measurements: Sequence[Measurement], result: Mapping[str, Any], written: bytes) -> bytes:
+    """The report as the run drew it, dated by its last measurement. Raises HarnessError when it has none."""
+    if not measurements:
+        raise HarnessError("a measurement to date the report by", "none", "read the report in its folder")
+    ended = max(each.health.ended_ns for each in measurements) // 1_000_000_000
+    return pdf.pdf(result, plots.plots(measurements, result), written, timestamp=ended)
+
+
+@key_app.command("new")
+def key_new(
+    file: Path,
+    name: Annotated[str, typer.Option(help="Whose key it is, as auditors will read it, such as lab.example.org.")],
+) -> None:
+    """Make a signing key: FILE for its owner alone, FILE.pub for every auditor's trust file."""
+    try:
+        key = keys.create(file, name)
+    except HarnessError as why:
+        _refuse(why)
+    typer.echo(f"private   {file}  (keep it off the measuring host; nobody can restore it)")
+    typer.echo(f"public    {file}{keys.PUBLIC_SUFFIX}")
+    typer.echo(key.line)
+
+
+@app.command()
+def sign(
+    folder: Path,
+    key: Annotated[Path, typer.Option(help="The private key, with its .pub file beside it.")],
+) -> None:
+    """Sign a sealed results folder; needs nothing else of the machine that measured."""
+    try:
+        made = signature.sign(folder, keys.load(key))
+    except HarnessError as why:
+        _refuse(why)
+    typer.echo(f"signed    {folder / made.name}  {made.key.name}+{made.key.id}  {made.at}")
 
 
 @app.command()

@@ -572,4 +572,4 @@ class Run:
             return [f"not sealed  {path}: {self.unsealed}"]
         if cut_off:
             return [*lines, f"cut off   {path} is not sealed: the same command with --resume goes on with it"]
-        return [*lines, f"verify    millicert verify {path}"]
+        return [*lines, f"verify    millicert verify {path}", f"UNSIGNED  millicert sign {path} --key FILE"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,9 @@ INFORMATION: Final = "bag-info.txt"
 _DECLARATION: Final = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 _TAGS: Final = (INFORMATION, DECLARATION, MANIFEST)
 
+_BESIDE: Final = (re.compile(r"sig/\w[\w.@=,-]*-[0-9a-f]{8}\.dsse\.json"),)
+"""Names that may stand in a sealed folder although no manifest lists them: they attest to it and prove themselves."""
+
 
 def sealed(path: Path) -> bool:
     """Whether the folder at ``path`` has its last manifest."""
@@ -32,6 +36,18 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ArchiveError(f"to read {path}", str(error.strerror or error), "restore that file from a copy") from error
+
+
+def beside(path: Path) -> list[str]:
+    """Names of what was put to the sealed folder at ``path`` later and attests to it, relative to it, sorted.
+
+    Raises ArchiveError as `payload` does.
+    """
+    return [name for name in _files(path) if _attests(name)]
+
+
+def _attests(name: str) -> bool:
+    return any(form.fullmatch(name) for form in _BESIDE)
 
 
 def payload(path: Path) -> list[str]:
@@ -99,7 +115,7 @@ def problems(path: Path) -> list[str]:
     found: list[str] = []
     listed = [*_check(path, TAG_MANIFEST, list(_TAGS), names, found), TAG_MANIFEST]
     listed += _check(path, MANIFEST, [n for n in names if n.startswith("data/")], names, found)
-    found += [f"{name} extra: no manifest lists it" for name in names if name not in listed]
+    found += [f"{name} extra: no manifest lists it" for name in names if name not in listed and not _attests(name)]
     if DECLARATION in names and read_file(path / DECLARATION) != _DECLARATION:
         found.append(f"{DECLARATION} altered: it does not declare BagIt 1.0 in UTF-8")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from harness.archive import bag
+from harness.archive import bag, signature
 from harness.archive.folder import (
     CALIBRATIONS,
     ENVIRONMENT,
@@ -25,6 +25,7 @@ from harness.archive.folder import (
     policy_id,
     provenance,
 )
+from harness.archive.keys import Trust
 from harness.archive.ledger import COMMITTED, RESUMED, Ledger, ledger
 from harness.archive.measurements import CALIBRATION, MEASUREMENT, load_calibration, load_measurement
 from harness.calibration import calibrate
@@ -32,9 +33,13 @@ from harness.canonical import JSON, canonical, difference, parse_object, plain, 
 from harness.disk import make_directory, read_file, write_file
 from harness.errors import ArchiveError, HarnessError
 from harness.journal import TORN, Reading, read
+from harness.measurement import Measurement
 from harness.provenance import software
 
 State = Literal["ok", "failed", "not-checked", "note"]
+
+Render = Callable[[Sequence[Measurement], Mapping[str, JSON], bytes], bytes]
+"""(measurements, result, octets of result.json) → octets of report.pdf."""
 
 
 class Level(IntEnum):
@@ -54,6 +59,7 @@ class Level(IntEnum):
     """The report is what this software makes of the result; advisory, for it depends on typesetting software."""
 
 
+REPORT: Final = "data/report.pdf"
 ORIGINAL: Final = "data/original.json"
 """In a folder judged again: which run, the SHA-256 of its manifest, why and when."""
 
@@ -81,12 +87,16 @@ class Case:
     path: Path
     judge: Judge
     here: Callable[[], Mapping[str, object]]
+    trust: Trust | None = None
+    render: Render | None = None
     run: Path = field(init=False)
     """The run with the samples: ``path`` itself, or the one that a folder judged again names."""
     book: Ledger | None = None
     """The journal of ``run``; None when it cannot be read."""
     more: dict[str, JSON] = field(default_factory=dict)
     """What the judge was told on top of the run's provenance."""
+    same_software: bool = False
+    """Whether the software that verifies is known to be the run's."""
 
     def __post_init__(self) -> None:
         self.run = self.path
@@ -107,16 +117,19 @@ def verify(
     judge: Judge = certify,
     here: Callable[[], Mapping[str, object]] = software,
     *,
+    trust: Trust | None = None,
     level: int = Level.RECOMPUTED,
+    render: Render | None = None,
 ) -> list[Check]:
     """Check the sealed folder at ``path``, a run or one judged again; never raises for what it finds there.
 
     Makes the checks of every level up to ``level``. ``judge`` recomputes result.json; ``here`` states the software
-    that verifies.
+    that verifies; ``trust`` says whose signatures count: with it, a folder without one of them fails; ``render``
+    draws the report again.
     """
     if not path.is_dir():
         return [Check(Level.HASHES, "bag", "failed", f"{path} is not a folder")]
-    case = Case(path.resolve(), judge, here)  # "." has no name, and a link has another
+    case = Case(path.resolve(), judge, here, trust, render)  # "." has no name, and a link has another
     checks: list[Check] = []
     for at, step in _STEPS:
         if at > level:
@@ -185,6 +198,37 @@ def _original(case: Case) -> Iterator[Check]:
         yield Check(Level.HASHES, "original", "failed", str(error))
 
 
+def _signatures(case: Case) -> Iterator[Check]:
+    """Each signature by itself, then whether one of them is by a key that the auditor trusts."""
+    names = signature.names(case.path)
+    trusted = 0
+    for name in names:
+        try:
+            found = signature.load(case.path, name)
+        except HarnessError as error:
+            yield Check(Level.SIGNATURES, "signature", "failed", str(error))
+            continue
+        state, detail = _vouched(found, case.trust)
+        trusted += state == "ok"
+        yield Check(Level.SIGNATURES, "signature", state, f"{name}: signed {found.at} by its own word, {detail}")
+    if case.trust is not None and not trusted:
+        count = f"{len(names)} signatures, none" if names else "UNSIGNED: no signature at all, so none"
+        yield Check(Level.SIGNATURES, "trust", "failed", f"{count} by a trusted key of {case.trust.where} in its days")
+    elif not names:
+        detail = "UNSIGNED: nobody says who made it; `millicert sign DIR --key FILE` does"
+        yield Check(Level.SIGNATURES, "signature", "note", detail)
+
+
+def _vouched(found: signature.Signature, trust: Trust | None) -> tuple[State, str]:
+    key = f"{found.key.name}+{found.key.id}"
+    listed = None if trust is None else trust.find(found.key)
+    if listed is None:
+        return "note", f"unknown key {key}: the signature is whole, but nobody vouches for the key"
+    if not listed.covers(found.utc_ns):
+        return "failed", f"outside the days of {key}, valid {listed.validity}"
+    return "ok", f"trusted key {key}, valid {listed.validity}"
+
+
 def _recomputed(case: Case) -> Iterator[Check]:
     names = ("result", "software") if case.again else ("calibration", "result", "software")
     if case.book is None:
@@ -194,7 +238,34 @@ def _recomputed(case: Case) -> Iterator[Check]:
         if not case.again:
             yield _calibrations(case.path, case.book)
         yield _result(case, case.book)
-    yield _software(case)
+    software_check = _software(case)
+    case.same_software = software_check.state == "ok"
+    yield software_check
+
+
+def _rendered(case: Case) -> Iterator[Check]:
+    """Advisory: another typesetter draws another file, which says nothing of the verdict."""
+    if not (case.path / REPORT).exists():
+        yield Check(Level.RENDERED, "report", "note", f"there is no {REPORT} to compare")
+        return
+    if case.render is None or case.book is None:
+        why = "the run's journal cannot be read" if case.book is None else "nothing is here to draw it with"
+        yield Check(Level.RENDERED, "report", "not-checked", why)
+        return
+    try:
+        stated, result = read_file(case.path / REPORT), read_file(case.path / RESULT)
+        drawn = case.render(measurements(case.run, case.book), parse_object(result, RESULT), result)
+    except Exception as error:  # a typesetter has its own ways to stumble
+        yield Check(Level.RENDERED, "report", "not-checked", f"cannot be drawn: {type(error).__name__}: {error}")
+        return
+    if drawn == stated:
+        yield Check(Level.RENDERED, "report", "ok", f"drawn again, all {len(stated)} octets the same")
+    elif case.same_software:
+        detail = f"{REPORT} is not what the same software draws of the result; is its typst or matplotlib another?"
+        yield Check(Level.RENDERED, "report", "failed", detail)
+    else:
+        detail = f"{REPORT} is drawn otherwise here; another version of typst, matplotlib or this software does that"
+        yield Check(Level.RENDERED, "report", "note", detail)
 
 
 def _journal(reading: Reading, book: Ledger, path: Path) -> list[str]:
@@ -302,7 +373,9 @@ def _software(case: Case) -> Check:
 
 _STEPS: Final[tuple[tuple[Level, Callable[[Case], Iterator[Check]]], ...]] = (
     (Level.HASHES, _hashes),
+    (Level.SIGNATURES, _signatures),
     (Level.RECOMPUTED, _recomputed),
+    (Level.RENDERED, _rendered),
 )
 """In the order in which they are made and shown; the first tells the others what there is."""
 

@@ -1,0 +1,191 @@
+"""Signatures of a sealed folder: one DSSE envelope a signer, over its result and its manifest."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from harness.archive import bag
+from harness.archive.folder import RESULT, file_name
+from harness.archive.keys import SigningKey, VerifierKey, small_file, strict_base64
+from harness.canonical import JSON, canonical, difference, parse_object, sha256
+from harness.disk import PARTIAL, make_directory, read_file, write_file
+from harness.errors import ArchiveError, HarnessError
+
+FOLDER: Final = "sig"
+SUFFIX: Final = ".dsse.json"
+
+PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE: Final = "urn:millicert:signed-result:1"
+
+LARGEST: Final = 64 * 1024 * 1024
+"""Octets of an envelope; the result of a thousand links is a tenth of it."""
+
+_NANOSECONDS: Final = re.compile(r"[1-9][0-9]{0,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A whole signature of a folder; who its key belongs to is for `harness.archive.keys.Trust` to say."""
+
+    name: str
+    """Its file, relative to the folder."""
+    key: VerifierKey
+    utc_ns: int
+    """When it was made, ns since 1970 UTC, by the signer's own word."""
+
+    @property
+    def at(self) -> str:
+        """`utc_ns` to the second."""
+        return f"{datetime.fromtimestamp(self.utc_ns // 1_000_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def pae(payload_type: str, body: bytes) -> bytes:
+    """What is signed: DSSE v1's pre-authentication encoding of ``body``."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(body), body)
+
+
+def statement(path: Path, signer: str, utc_ns: int) -> dict[str, JSON]:
+    """The in-toto Statement v1 that ``signer`` makes of the folder at ``path``: its result, its manifest, its name.
+
+    Raises ArchiveError when result.json or the manifest cannot be read.
+    """
+    result = read_file(path / RESULT)
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [
+            {"name": RESULT, "digest": {"sha256": sha256(result)}},
+            {"name": bag.MANIFEST, "digest": {"sha256": bag.file_sha256(path / bag.MANIFEST)}},
+        ],
+        "predicateType": PREDICATE_TYPE,
+        "predicate": {
+            "run": path.name,
+            "signer": signer,
+            "signed_utc_ns": str(utc_ns),
+            "result": _parsed(result, RESULT),
+        },
+    }
+
+
+def file_of(key: VerifierKey) -> str:
+    """Where in a folder the signature of ``key`` stands. Raises ArchiveError when its name can be no file's."""
+    return f"{FOLDER}/{file_name(key.name)}-{key.id}{SUFFIX}"
+
+
+def names(path: Path) -> list[str]:
+    """The signatures' files in the folder at ``path``, sorted; unread. Raises ArchiveError as `bag.payload` does."""
+    return [name for name in bag.beside(path) if name.endswith(SUFFIX)]
+
+
+def sign(path: Path, key: SigningKey, *, utc_ns: int | None = None) -> Signature:
+    """Put the signature of ``key`` into the sealed folder at ``path``, a run or one judged again.
+
+    Needs that folder alone. ``utc_ns`` is the time of signing, now when not given. Raises ArchiveError when the
+    folder is not sound, bears another name than it was sealed under, or has a signature of this key.
+    """
+    path = path.resolve()
+    at = time.time_ns() if utc_ns is None else utc_ns
+    name = file_of(key.verifier)
+    if (path / name).exists():
+        raise ArchiveError(f"a folder that {key.verifier.name} did not sign", name, "one signature a key is enough")
+    (path / f"{name}{PARTIAL}").unlink(missing_ok=True)  # of a signing that was cut off
+    if problems := bag.problems(path):
+        raise ArchiveError(f"a sound sealed folder at {path}", "; ".join(problems), "restore it from a copy")
+    _sealed_here(path, at)
+    body = canonical(statement(path, key.verifier.name, at))
+    signed: dict[str, JSON] = {
+        "keyid": key.verifier.id,
+        "sig": base64.b64encode(key.sign(pae(PAYLOAD_TYPE, body))).decode(),
+        "verifier": key.verifier.line,
+    }
+    envelope: dict[str, JSON] = {
+        "payload": base64.b64encode(body).decode(),
+        "payloadType": PAYLOAD_TYPE,
+        "signatures": [signed],
+    }
+    octets = canonical(envelope)
+    if len(octets) > LARGEST:
+        raise ArchiveError(f"a signature of at most {LARGEST} octets", f"{len(octets)}", "judge fewer links a run")
+    make_directory(path / FOLDER)
+    write_file(path / name, octets)
+    return load(path, name)
+
+
+def _sealed_here(path: Path, at: int) -> None:
+    """The folder bears the name it was sealed under, and was sealed no later than the day of signing."""
+    lines = read_file(path / bag.INFORMATION).decode(errors="replace").split("\n")
+    told = {key: value for key, _, value in (line.partition(": ") for line in lines)}
+    if told.get("External-Identifier") != path.name:
+        found = f"{path.name}, sealed as {told.get('External-Identifier')}"
+        raise ArchiveError("a folder under its own name", found, "name it as it was")
+    today = f"{datetime.fromtimestamp(at // 1_000_000_000, UTC):%Y-%m-%d}"
+    if today < told.get("Bagging-Date", ""):
+        found = f"{today}, and the folder was sealed on {told['Bagging-Date']}"
+        raise ArchiveError("a clock that is right to sign by", found, "set this machine's clock")
+
+
+def load(path: Path, name: str) -> Signature:
+    """The signature ``name`` of the folder at ``path``: whole, and of this folder as it is now.
+
+    Raises ArchiveError that names the file when one octet of it is another, or when it signs anything else.
+    """
+    try:
+        return _load(path, name)
+    except HarnessError as error:
+        # The message of a part, such as base64, need not name the file.
+        raise ArchiveError(f"a signature {name}: {error.wanted}", error.found[:300], error.remedy) from error
+
+
+def _load(path: Path, name: str) -> Signature:
+    envelope = _parsed(small_file(path / name, LARGEST), name)
+    entries = envelope.get("signatures")
+    if envelope.keys() != {"payload", "payloadType", "signatures"} or not isinstance(entries, list):
+        raise _unlike("payload, payloadType and signatures", ", ".join(sorted(envelope)) or "nothing")
+    if len(entries) != 1 or not isinstance(entries[0], Mapping) or entries[0].keys() != {"keyid", "sig", "verifier"}:
+        raise _unlike("one signature of keyid, sig and verifier", f"{len(entries)} entries or another form")
+    if envelope["payloadType"] != PAYLOAD_TYPE:
+        raise _unlike(f"payloadType {PAYLOAD_TYPE}", repr(envelope["payloadType"]))
+    key = VerifierKey.parse(_text(entries[0]["verifier"], "verifier"), "verifier")
+    if entries[0]["keyid"] != key.id:
+        raise _unlike(f"keyid {key.id}", repr(entries[0]["keyid"]))
+    if file_of(key) != name:
+        raise _unlike(f"the file of {key.name}+{key.id}, {file_of(key)}", name)
+    body = strict_base64(_text(envelope["payload"], "payload"), "payload")
+    if not key.verifies(strict_base64(_text(entries[0]["sig"], "sig"), "sig"), pae(PAYLOAD_TYPE, body)):
+        raise _unlike(f"octets that {key.name}+{key.id} signed", "others")
+    signed = _parsed(body, "payload")
+    predicate = signed.get("predicate")
+    at = predicate.get("signed_utc_ns") if isinstance(predicate, Mapping) else None
+    if not isinstance(at, str) or not _NANOSECONDS.fullmatch(at):
+        raise _unlike("a time of signing, ns since 1970 UTC as text", repr(at))
+    here = statement(path, key.name, int(at))
+    if where := difference(signed, here):
+        told = where.replace("archived", "signed").replace("recomputed", "here")
+        raise _unlike("what the folder holds", f"another result, manifest or run, first at {told}")
+    return Signature(name, key, int(at))
+
+
+def _parsed(data: bytes, name: str) -> dict[str, JSON]:
+    """As `parse_object`, which nesting or lone surrogates can make stumble in other ways."""
+    try:
+        return parse_object(data, name)
+    except (RecursionError, ValueError) as error:
+        raise _unlike(f"plain JSON in {name}", f"{type(error).__name__}: {error}") from error
+
+
+def _text(value: JSON, where: str) -> str:
+    if not isinstance(value, str):
+        raise _unlike(f"text in {where}", repr(value)[:60])
+    return value
+
+
+def _unlike(wanted: str, found: str) -> ArchiveError:
+    return ArchiveError(wanted, found, "restore that file from a copy, or have the folder signed again")
