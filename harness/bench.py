@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from harness import tomlfile
+from harness.artefact import SIMULATED_BENCH, Artefact, read_artefact
 from harness.benchfile import (
     FIRST_FLOW_PORT,
     FLOWS,
@@ -40,7 +41,8 @@ from harness.benchfile import (
     keys,
 )
 from harness.clock import Clock
-from harness.errors import BenchError
+from harness.disk import read_file
+from harness.errors import ArchiveError, BenchError
 from harness.link import Endpoint, Link, Route, Site
 from harness.simulation.clocks import SiteClock
 from harness.simulation.plant import Change, FibrePath, Jitter, LinkPlant, Loss
@@ -150,6 +152,8 @@ class Bench:
     streams: Mapping[str, Mapping[str, Any]]
     """Per stream name the fields of `Stream` that this bench overrides."""
     simulation: Simulation | None = None
+    calibrations: Mapping[str, Artefact] = field(default_factory=dict)
+    """By link: the zero-length calibration of its endpoint pair that the file names."""
     instruments: tuple[()] = ()
     notes: tuple[str, ...] = ()
     """What is allowed but deserves a look."""
@@ -182,6 +186,7 @@ class Bench:
             "sites": [dataclasses.asdict(each) for each in self.sites],
             "links": [dataclasses.asdict(each) | {"near": each.near.name, "far": each.far.name} for each in self.links],
             "streams": {name: dict(fields) for name, fields in self.streams.items()},
+            "calibrations": {name: each.id for name, each in self.calibrations.items()},
         }
         return dict(json.loads(json.dumps(plain)))  # tuples become lists, as an archive gives them back
 
@@ -205,6 +210,7 @@ class _Reader:
         self.folder = folder
         self.problems: list[Problem] = list(file.problems)
         self.notes: list[str] = []
+        self.calibrations: dict[str, Artefact] = {}
 
     def add(self, path: tomlfile.Path, found: str, allowed: str, hint: str = "") -> None:
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
@@ -330,6 +336,20 @@ class _Reader:
         elif mode & 0o077:
             self.add(path, f"{full} with mode {mode & 0o777:04o}", f"a key no one else can read: chmod 600 {full}")
         return str(full)
+
+    def calibration(self, link: str, name: str | None, path: tomlfile.Path, simulated: bool) -> None:
+        """Read a link's calibration artefact; an altered one, or a simulated one on a real bench, is a problem."""
+        if name is None:
+            return
+        full = (self.folder / name).resolve()
+        try:
+            artefact = read_artefact(read_file(full), str(full))
+        except ArchiveError as why:
+            self.add(path, f"{full}: wanted {why.wanted}, found {why.found}", "an artefact of `millicert calibrate`")
+            return
+        if SIMULATED_BENCH in artefact.simulated and not simulated:
+            self.add(path, f"{full}: made on a simulated bench", "a calibration of real ports: it can never serve here")
+        self.calibrations[link] = artefact
 
     def route(self, route: RouteSection | None, path: tomlfile.Path) -> Route | None:
         if route is None:
@@ -482,6 +502,7 @@ class _Reader:
             links=tuple(links.values()),
             streams=streams,
             simulation=simulation,
+            calibrations=self.calibrations,
             notes=tuple(self.notes),
             path=path,
             text=self.file.text,
@@ -546,6 +567,7 @@ class _Reader:
             ports = self.ports(section, at)
             route = self.route(section.route, (*at, "route"))
             key_file = self.key_file(section.key_file, (*at, "key_file"))
+            self.calibration(name, section.calibration, (*at, "calibration"), simulated)
             if not all(ends_known) or section.near not in sites or section.far not in sites:
                 continue
             ends = sites[section.near], sites[section.far]
@@ -800,5 +822,8 @@ def check(name: str | Path, *roots: Path) -> tuple[list[str], int]:
             line += f", positions: {link.positions_origin}" * bool(link.positions_origin)
         if link.route is not None:
             line += f"; route {link.route.length_m} m, floor {link.route.flight // 1000} ns"
+        if link.name in bench.calibrations:
+            artefact = bench.calibrations[link.name]
+            line += f"; calibration {artefact.id[:16]} until {artefact.until}"
         lines.append(line)
     return [*lines, *(f"  note: {note}" for note in bench.notes)], 0

@@ -152,6 +152,7 @@ class LinkSection(Section):
     far_turnaround_qualified: Text = ""
     turnaround_cap_us: int = Field(default=0, ge=0, le=10**6, description="0 to 1000000 us")
     sync_over_link: bool | None = Field(default=None, description="true or false; left out is not declared")
+    calibration: Text | None = None
 
 
 class StreamSection(Section):

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from harness.artefact import Orientation, Plug
 from harness.errors import EngineError
 from harness.link import Direction
 from harness.measurement import Calibration
@@ -23,6 +24,26 @@ def calibrate(calibration_id: str, samples: Samples, stream: Stream, planes: str
     The systematic error is the median (here an order statistic, so an integer that occurred); e is the larger
     absolute value of the 2.5 % and 97.5 % deviations from it. Raises EngineError below 400 samples a direction.
     """
+    bias, spread = centre(samples)
+    return Calibration(
+        id=calibration_id,
+        bias_ns=bias,
+        spread_ns=spread,
+        samples=len(samples),
+        rate_pps=stream.rate_pps,
+        size=stream.size,
+        planes=planes,
+    )
+
+
+def plug(orientation: Orientation, utc_ns: int, samples: Samples, sha256: str) -> Plug:
+    """One plugging of the patch as the artefact keeps it; raises as `centre`. ``sha256``: of the samples' file."""
+    median, spread = centre(samples)
+    return Plug(orientation, utc_ns, median, spread, len(samples), sha256)
+
+
+def centre(samples: Samples) -> tuple[dict[Direction, int], dict[Direction, int]]:
+    """Median and spread of the raw delays of each direction, ns. Raises EngineError below 400 samples a direction."""
     bias, spread = {}, {}
     for direction, sent, received in (
         (Direction.FORWARD, samples.t1, samples.t2),
@@ -41,15 +62,7 @@ def calibrate(calibration_id: str, samples: Samples, stream: Stream, planes: str
         spread[direction] = max(
             abs(_order(delays, Fraction(25, 1000)) - median), abs(_order(delays, Fraction(975, 1000)) - median)
         )
-    return Calibration(
-        id=calibration_id,
-        bias_ns=bias,
-        spread_ns=spread,
-        samples=len(samples),
-        rate_pps=stream.rate_pps,
-        size=stream.size,
-        planes=planes,
-    )
+    return bias, spread
 
 
 def _order(ascending: Column, p: Fraction) -> int:

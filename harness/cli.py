@@ -7,24 +7,30 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from harness import patching, starter
 from harness import reflect as far_end
-from harness import starter
 from harness import visit as visiting
 from harness.archive import keys, signature
 from harness.archive import verify as archive
+from harness.artefact import Patch
 from harness.bench import check, load
+from harness.canonical import canonical, plain
 from harness.errors import HarnessError
 from harness.exitcode import OF_VERDICT, ExitCode, worst
 from harness.measurement import Measurement
 from harness.plan import steps_in
 from harness.policy import parse as parse_policy
+from harness.port import describe
 from harness.report import pdf, plots, terminal
 from harness.run import read_key, read_policy
+
+PLANS = Path("testplans")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 bench_app = typer.Typer(no_args_is_help=True, help="Bench files: what stands where.")
@@ -161,6 +167,89 @@ def sign(
     except HarnessError as why:
         _refuse(why)
     typer.echo(f"signed    {folder / made.name}  {made.key.name}+{made.key.id}  {made.at}")
+
+
+@app.command()
+def port(interface: str) -> None:
+    """Tell what the kernel says of a network port, as a line for `calibrate --far-port` at the other end."""
+    typer.echo(canonical(plain(describe(interface))).decode())
+
+
+@app.command()
+def calibrate(
+    bench: Annotated[str, typer.Argument(help="A bench file, or the name of a known bench.")],
+    link: Annotated[str, typer.Option(help="The link whose two ends stand side by side now.")],
+    out: Annotated[Path, typer.Option(help="Where the artefact goes; its raw samples beside it.")],
+    patch_mm: Annotated[int | None, typer.Option(help="Length of the patch, mm.", min=0, max=10**8)] = None,
+    group_index: Annotated[str, typer.Option(help="Group index of the patch's fibre.")] = "1.4682",
+    patch_u_ps: Annotated[int | None, typer.Option(help="Standard uncertainty of its time of flight.", min=0)] = None,
+    patch_origin: Annotated[str, typer.Option(help="Who measured the patch, how, when.")] = "",
+    plugs: Annotated[int, typer.Option(help="How often the patch is plugged, both orientations together.")] = 10,
+    swap: Annotated[bool, typer.Option(help="Half of the plugs with the ports swapped.")] = True,
+    seconds: Annotated[int, typer.Option(help="Of each stream at each plug.")] = 10,
+    days: Annotated[int, typer.Option(help="How long the artefact holds.")] = 90,
+    far_port: Annotated[Path | None, typer.Option(help="What `millicert port` told at the far end.")] = None,
+    plans: Annotated[Path, typer.Option(help="Folder of the test plans: whose streams are the load.")] = PLANS,
+    yes: Annotated[bool, typer.Option("--yes", help="There is nothing to touch: repeat, never ask.")] = False,
+) -> None:
+    """Calibrate an endpoint pair back to back into an artefact that a bench file may name."""
+    try:
+        found = load(bench)
+        person = _person(untouched=found.simulated or yes)
+        wish = patching.Wish(
+            link,
+            out,
+            _patch(found.simulated, patch_mm, group_index, patch_u_ps, patch_origin),
+            plugs=plugs,
+            swap=swap,
+            seconds=seconds,
+            days=days,
+            far_port=None if far_port is None else patching.read_port(far_port),
+        )
+        artefact = patching.calibrate_pair(found, wish, steps_in(plans), person)
+    except HarnessError as why:
+        _refuse(why)
+    except (KeyboardInterrupt, EOFError):
+        typer.echo(f"millicert: ended, {out} was not written", err=True)
+        raise typer.Exit(int(ExitCode.SIGNAL)) from None
+    for line in patching.lines(artefact):
+        typer.echo(line)
+    typer.echo(f'use it   calibration = "{out}" in [links.{link}], the path as seen from the bench file')
+
+
+def _patch(simulated: bool, length_mm: int | None, group_index: str, u_ps: int | None, origin: str) -> Patch:
+    """The patch as the command line has it. Raises HarnessError when a real one is not known."""
+    if simulated and length_mm is None:
+        return Patch(0, 1_000_000, 0, "simulated: no fibre between the ends")
+    try:
+        ppm = int(Decimal(group_index) * 1_000_000)
+    except ArithmeticError:
+        ppm = 0
+    if length_mm is None or u_ps is None or not origin or not 1_000_000 <= ppm <= 2_000_000:
+        raise HarnessError(
+            "a patch of known length: --patch-mm, --patch-u-ps, --patch-origin, --group-index 1 to 2",
+            f"length {length_mm} mm, u {u_ps} ps, origin {origin!r}, group index {group_index}",
+            "measure the patch: 1 mm is 4.9 ps; an unknown length cannot be subtracted",
+        )
+    return Patch(length_mm, ppm, u_ps, origin)
+
+
+def _person(*, untouched: bool) -> patching.Person:
+    """Who plugs. Raises HarnessError where somebody must be asked and there is no terminal."""
+    if untouched:
+        return patching.Person(typer.echo, None)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise HarnessError(
+            "a terminal: a person is asked to plug and swap the patch",
+            "none",
+            "run it at a terminal; or --yes where the pair has nothing that could be touched",
+        )
+    return patching.Person(typer.echo, _ask)
+
+
+def _ask(request: str) -> None:
+    """Wait for a person at the terminal."""
+    input(f"{request}; then press Enter ")
 
 
 @app.command()

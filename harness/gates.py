@@ -9,9 +9,11 @@ from typing import Final, Literal
 
 import numpy as np
 
+from harness.artefact import Artefact, check
 from harness.clock import ClockState
+from harness.errors import ArchiveError
 from harness.link import Link
-from harness.measurement import Calibration, Health
+from harness.measurement import Calibration, Health, Measurement
 from harness.policy import Policy
 from harness.samples import RECEIVED, SENT, Column, Samples
 from harness.statistics import LOST
@@ -728,9 +730,14 @@ def rehearsal(policy: Policy, simulated: Sequence[str]) -> Gate:
     )
 
 
-def calibration_applies(found: Calibration | None, stream: Stream, planes: Sequence[str]) -> tuple[bool, Gate]:
-    """A calibration holds for the planes, frame size and about the rate (factor 2) it was taken at."""
-    limit = "same planes and frame size, rate within a factor of 2"
+def calibration_applies(measurement: Measurement, planes: Sequence[str]) -> tuple[bool, Gate]:
+    """A calibration holds for the planes, frame size and about the rate (factor 2) it was taken at.
+
+    One that was read from an artefact holds for its ports and until it expires, too; it is "refused" then, "not
+    applied" is one of the run's own.
+    """
+    found, stream = measurement.calibration, measurement.stream
+    limit = "same planes and frame size, rate within a factor of 2; an artefact: unaltered, of these ports, not expired"
     remedy = ("按本测试的平面、帧长和速率做零长校准", "calibrate back to back with these planes, this size and rate")
     if found is None:
         return False, Gate("calibration", "not-applicable", (), "none: planes enter in full", limit, *remedy)
@@ -743,7 +750,28 @@ def calibration_applies(found: Calibration | None, stream: Stream, planes: Seque
         wrong.append(f"size {found.size}, here {stream.size}")
     if not found.rate_pps <= 2 * stream.rate_pps <= 4 * found.rate_pps:
         wrong.append(f"rate {found.rate_pps} pps, here {stream.rate_pps}")
+    if found.artefact is not None:
+        wrong += _refusals(measurement, found, found.artefact)
     if wrong:
-        said = f"{found.id} not applied, planes enter in full: {'; '.join(wrong)}"
+        refused = "not applied" if found.artefact is None else "refused"
+        said = f"{found.id} {refused}, planes enter in full: {'; '.join(wrong)}"
         return False, Gate("calibration", "not-applicable", (), said, limit, *remedy)
-    return True, Gate("calibration", "green", (), f"{found.id} applied", limit, *remedy)
+    until = "" if found.artefact is None else f", valid until {found.artefact.until}"
+    return True, Gate("calibration", "green", (), f"{found.id} applied{until}", limit, *remedy)
+
+
+def _refusals(measurement: Measurement, found: Calibration, artefact: Artefact) -> list[str]:
+    """Why an artefact's calibration may not be subtracted here: altered, expired, simulated or of other ports."""
+    wrong = []
+    try:
+        check(artefact, "the measurement")
+        sound = found in [Calibration.of(artefact, load) for load in artefact.loads]
+    except ArchiveError as why:
+        wrong.append(f"altered: {why.found}")
+    else:
+        wrong += [] if sound else ["altered: its numbers are not those of its artefact"]
+    expired = artefact.expired(measurement.health.started_ns, measurement.health.ended_ns)
+    wrong += [expired] if expired else []
+    if artefact.simulated and not measurement.simulated:
+        wrong.append("it was simulated, the link is real")
+    return wrong + artefact.foreign(measurement.near_port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from harness.artefact import Artefact, Load, Port
 from harness.clock import ClockState
 from harness.link import Direction, Link
 from harness.samples import NO_STALLS, Samples, Stalls
@@ -26,6 +27,22 @@ class Calibration:
     size: int
     planes: str
     """Stamp sources it was taken with, e.g. "kernel/kernel/kernel/kernel" for T1..T4."""
+    artefact: Artefact | None = None
+    """The expiring artefact it was read from; None: taken back to back within the run."""
+
+    @classmethod
+    def of(cls, artefact: Artefact, load: Load) -> Calibration:
+        """What an artefact says of one of its loads."""
+        return cls(
+            id=artefact.id,
+            bias_ns=load.found.bias_ns,
+            spread_ns=load.found.spread_ns,
+            samples=sum(plug.samples for plug in load.plugs),
+            rate_pps=load.rate_pps,
+            size=load.size,
+            planes=load.planes,
+            artefact=artefact,
+        )
 
 
 @dataclass(frozen=True)
@@ -61,3 +78,5 @@ class Measurement:
     """Stamp sources seen for T1..T4, most frequent first per stamp."""
     serves: tuple[str, ...] = ()
     """Ids of the requirements that the plan judges on it; empty: those that its stream's kind fits."""
+    near_port: Port | None = None
+    """The near port it went through, as its kernel describes it; None: nobody looked."""

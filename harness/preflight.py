@@ -12,6 +12,7 @@ from math import isqrt
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from harness.artefact import Port
 from harness.bench import Bench
 from harness.clock import ClockState
 from harness.errors import BenchError
@@ -153,6 +154,8 @@ class Context:
     """Tries the stamps on a socket of the link; None: not tried."""
     facts: Callable[[str], Facts] | None = None
     """Facts of an interface by name. Raises OSError when it does not exist."""
+    port: Callable[[Link], Port] | None = None
+    """What the kernel says of the near port of a link; None: not asked."""
     clocks: Callable[[Bench, Link], Sequence[ClockState]] = gather
     now: Callable[[], int] = time.time_ns
     """ns since 1970 UTC."""
@@ -336,9 +339,10 @@ def clock_states(context: Context) -> Iterable[Row]:
                 "纠正内核 TAI 偏移或更新闰秒表",
                 "correct the kernel's TAI offset (adjtimex), or update tzdata",
             )
-        # Expanded uncertainty (k = 2) of rectangles, rounded up; the other components come on top. Only the simulated
-        # bench is calibrated back to back; elsewhere both stamps enter in full.
-        planes = [] if context.bench.simulated else [context.policy.uncalibrated_kernel_plane_ns] * 2
+        # Expanded uncertainty (k = 2) of rectangles, rounded up; the other components come on top. The simulated
+        # bench is calibrated back to back; elsewhere both stamps enter in full unless an artefact speaks for them.
+        calibrated = context.bench.simulated or link.name in context.bench.calibrations
+        planes = [] if calibrated else [context.policy.uncalibrated_kernel_plane_ns] * 2
         squares = 4 * sum(half * half for half in (*bounds, *planes))
         expanded = isqrt(-(-squares // 3))
         expanded += expanded * expanded * 3 < squares
@@ -367,6 +371,42 @@ def clock_states(context: Context) -> Iterable[Row]:
                 "改用独立于被测链路的时间源",
                 "use a time source that does not cross the link, or only clock-free verdicts",
             )
+
+
+@check("calibration")
+def calibrations(context: Context) -> Iterable[Row]:
+    """Whether each link's calibration is of its ports and holds until the run's end."""
+    now = context.now()
+    end = now + sum(each.duration_ns for each in context.streams) * len(context.bench.links)
+    for link in context.bench.links:
+        name = f"calibration {link.name}"
+        artefact = context.bench.calibrations.get(link.name)
+        if artefact is None:
+            continue
+        wrong = [expired] if (expired := artefact.expired(now, end)) else []
+        port = None if context.port is None else context.port(link)
+        virtual = port is not None and context.facts is not None and context.facts(port.interface).virtual
+        if artefact.simulated and not (context.bench.simulated or virtual):
+            wrong.append(f"simulated: {', '.join(artefact.simulated)}")
+        if context.port is not None:
+            wrong += artefact.foreign(port)
+        for stream in context.streams:
+            load = artefact.load(stream.rate_pps, stream.size)
+            if load.size != stream.size or not load.rate_pps <= 2 * stream.rate_pps <= 4 * load.rate_pps:
+                wrong.append(f"no load like stream {stream.name}: {stream.rate_pps} pps, {stream.size} octets")
+        said = f"{artefact.id[:16]} until {artefact.until}"
+        if wrong:
+            yield Row(
+                name,
+                "failed",
+                f"{said}: {'; '.join(wrong)}",
+                "重新校准，或删去 calibration 后平面按全值计入",
+                "calibrate the pair anew (`millicert calibrate`), or waive it: stamps then enter in full",
+            )
+        else:
+            far = artefact.far
+            whose = f"{far.interface}, MAC {far.mac}, transceiver {far.transceiver}"
+            yield Row(name, "ok", f"{said}; the far port cannot be seen from here, it must be {whose}")
 
 
 @check("leap")

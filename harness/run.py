@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from fastpath import timestamping, wire
 from fastpath.timestamping import Capability
@@ -17,6 +17,7 @@ from harness.archive import history, log, record, witness
 from harness.archive.folder import BENCH, CALIBRATIONS, MEASUREMENTS, POLICY, RunFolder, plan_hash, unfinished
 from harness.archive.ledger import LOGGED
 from harness.archive.segments import SegmentWriter
+from harness.artefact import artefact_file
 from harness.bench import POLICIES, Bench
 from harness.calibration import LEAST, calibrate
 from harness.canonical import canonical
@@ -31,6 +32,7 @@ from harness.measurement import Calibration, Health, Measurement
 from harness.policy import Requirement
 from harness.policy import parse as parse_policy
 from harness.report import junit, pdf, phrases, plots
+from harness.samples import Column, Samples
 from harness.stage import Scene
 from harness.stream import Stream
 
@@ -46,6 +48,19 @@ FLUSH_S: Final = 15.0
 
 PROBE_SIZE: Final = 512
 """Frame octets of a test packet when no stream is planned: any STAMP packet of ours fits."""
+
+
+class Rows(Protocol):
+    """Where the rows of a running stream go: a segment writer of a run folder, or memory."""
+
+    def append(self, columns: Mapping[str, Column]) -> None:
+        """Take rows in schedule order."""
+
+    def flush(self) -> None:
+        """Put what was taken where it survives."""
+
+    def samples(self) -> Samples:
+        """All rows taken."""
 
 
 def unknown() -> int:
@@ -305,6 +320,7 @@ class Run:
                 probe=lambda link: ask(link)[0],
                 stamps=lambda link: ask(link)[1],
                 facts=timestamping.interface_facts,
+                port=lambda link: self.stage.port(self.stage.link(link)),
             )
         )
         self.opened.journal.append("run.preflight", rows=[asdict(row) for row in table.rows])
@@ -339,8 +355,23 @@ class Run:
             self.opened.abandon(name, section)
             raise
 
+    def back_to_back(self, name: str, link_name: str, stream: Stream, rows: Rows) -> Measurement:
+        """The stream over the patch that joins the two ends of a link; the rows stay with ``rows``.
+
+        On a real link the patch is whatever lies between the two ends now.
+        """
+        link = self.stage.link(self.bench.link(link_name))
+        return self._play(name, link, stream, lambda _: None, rows, None, patch=True)
+
     def _calibration(self, link: Link, stream: Stream) -> Calibration | None:
-        """Back to back at field rate and size before each simulated stream; none on a real link without its own."""
+        """The bench's artefact, else back to back at field rate and size before each simulated stream, else none.
+
+        Whether it applies is the judge's to say: it is handed on, and kept in the folder, as the bench has it.
+        """
+        artefact = self.bench.calibrations.get(link.name)
+        if artefact is not None:
+            self.opened.keep_artefact(artefact.id, artefact_file(artefact))
+            return Calibration.of(artefact, artefact.load(stream.rate_pps, stream.size))
         if not self.bench.simulated:
             return None
         at = (link.name, stream.rate_pps, stream.size)
@@ -365,7 +396,7 @@ class Run:
         link: Link,
         stream: Stream,
         observe: Callable[[engine.Progress], None],
-        writer: SegmentWriter,
+        writer: Rows,
         calibration: Calibration | None,
         *,
         patch: bool = False,
@@ -433,6 +464,7 @@ class Run:
                     if on == link.name and step.stream.name == stream.name
                 )
             ),
+            near_port=scene.near_port,
         )
 
     def _ask(self, link: Link, stream: Stream, scene: Scene) -> tuple[ClockState, ...]:
@@ -555,7 +587,7 @@ class Run:
     def plan_lines(self) -> list[str]:
         """How many steps, how long, where they will be kept."""
         total = sum(self.stream_of(step, link).duration_ns for _, link, step in self.steps) // 1_000_000_000
-        if self.bench.simulated:
+        if self.bench.simulated and not self.bench.calibrations:
             total += CALIBRATION_S * len(self.steps)
         lines = [f"plan      {len(self.steps)} streams, about {-(-total // 60)} min"]
         if self.folder is not None:

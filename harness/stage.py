@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -15,9 +15,11 @@ from pyroute2.netlink.exceptions import NetlinkError
 from fastpath import clock as core_clock
 from fastpath import timestamping
 from harness import engine
+from harness.artefact import SIMULATED_BENCH, Port
 from harness.bench import Bench
 from harness.errors import EngineError
 from harness.link import Link
+from harness.port import describe
 from harness.samples import NO_STALLS, Column, Stalls
 from harness.simulation.clocks import SiteClock
 from harness.simulation.metro import Metro
@@ -37,6 +39,8 @@ class Scene:
     """What makes it a simulation; empty on a real link."""
     aftermath: Callable[[Stream], Aftermath]
     """Called once, after the stream."""
+    near_port: Port = field(default_factory=Port)
+    """The port the packets leave through, as its kernel describes it."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ class Stage(Protocol):
 
     def link(self, link: Link) -> Link:
         """The link with the addresses it has on this stage."""
+
+    def port(self, link: Link) -> Port:
+        """The near port of the link, as its kernel describes it."""
 
     def scene(
         self, link: Link, stream: Stream, key: bytes | None, error_estimate: Callable[[], int], *, patch: bool = False
@@ -78,6 +85,10 @@ class RealStage:
         """As the bench says."""
         return link
 
+    def port(self, link: Link) -> Port:
+        """The interface of the route to the far end. Raises EngineError when the kernel knows no way there."""
+        return describe(way_to(link))
+
     @contextlib.contextmanager
     def scene(
         self, link: Link, stream: Stream, key: bytes | None, error_estimate: Callable[[], int], *, patch: bool = False
@@ -89,7 +100,7 @@ class RealStage:
             for each in sockets:
                 closing.enter_context(each)
             near = engine.Near(self._tai_utc_s, error_estimate=error_estimate)
-            yield Scene(sockets, near, facts(link), lambda _: Aftermath(NO_STALLS, {}))
+            yield Scene(sockets, near, facts(link), lambda _: Aftermath(NO_STALLS, {}), self.port(link))
 
     def close(self) -> None:
         """Nothing is kept open between streams."""
@@ -125,6 +136,22 @@ def facts(link: Link) -> tuple[str, ...]:
     return tuple(f"{fact.driver} interface {name} at the near end" for name, fact in told if fact.virtual)
 
 
+def way_to(link: Link) -> str:
+    """The interface that packets to the far end leave through. Raises EngineError when the kernel knows none."""
+    address, _, zone = link.endpoint.far_address.partition("%")
+    named = link.endpoint.interface or zone
+    if named:
+        return named
+    try:
+        with IPRoute() as kernel:  # type: ignore[no-untyped-call]  # pyroute2 is only half typed
+            index = next(iter(kernel.route("get", dst=address))).get_attr("RTA_OIF")
+    except (OSError, NetlinkError, StopIteration) as why:
+        raise EngineError(
+            f"a way to {link.endpoint.far_address}", str(why), "`ip route get` shows what the kernel knows"
+        ) from why
+    return _name(index or 0)
+
+
 def _name(index: int) -> str:
     """Name of an interface by index, empty when it is in another namespace."""
     try:
@@ -153,6 +180,11 @@ class SimulatedStage:
     def link(self, link: Link) -> Link:
         """With the metro's own addresses."""
         return replace(link, endpoint=self.metro.endpoint(link.name))
+
+    def port(self, link: Link) -> Port:
+        """One port for all: a simulated one is made anew each time, nothing tells it from another."""
+        del link
+        return Port(f"{self.metro.carrier} metro", "simulated", SIMULATED_BENCH)
 
     @contextlib.contextmanager
     def scene(
@@ -196,7 +228,7 @@ class SimulatedStage:
                 counters |= {f"fibre_{name}": count for name, count in health.items()}
                 return Aftermath(stalls(fibre.late(), link, ran), counters)
 
-            yield Scene(sockets, near, self.metro.facts(link.name, patch), aftermath)
+            yield Scene(sockets, near, self.metro.facts(link.name, patch), aftermath, self.port(link))
 
     def _near_clock(self, link: Link) -> core_clock.ClockModel | None:
         model = self.metro.near_clock(link.name, self._tai_utc_s)

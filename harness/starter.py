@@ -163,6 +163,7 @@ flows = 16                       # UDP source ports, each one path through the n
 # route = {{ length_m = 40000, group_index = "1.4682", u_percent = "0.5", origin = "route register, date" }}
 far_clock_trusted = false        # true: you vouch for what the far end says of its clock
 # sync_over_link = false         # declare it. true: time reaches a site over this very link; no clock-based verdict
+# calibration = "cal/pair.json"  # the pair's stamps, measured back to back: `millicert calibrate` makes it
 # far_turnaround_qualified = ""  # id of the qualification that lets its turnaround be subtracted …
 # turnaround_cap_us = 0          # … up to this much
 

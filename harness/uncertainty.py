@@ -9,6 +9,7 @@ from fractions import Fraction
 from math import isqrt
 from typing import Final, Literal
 
+from harness.artefact import Artefact
 from harness.clock import ClockState, Part
 from harness.link import Direction, Link, Site
 from harness.measurement import Calibration
@@ -428,6 +429,8 @@ def clock_budget(
 
 
 def _calibrated(direction: Direction, calibration: Calibration, clocks: Sequence[ClockClaim]) -> list[Component]:
+    if calibration.artefact is not None:
+        return _by_artefact(direction, calibration, calibration.artefact)
     spread = calibration.spread_ns[direction]
     effective = max(2, calibration.samples // 50)
     parts = [
@@ -461,6 +464,70 @@ def _calibrated(direction: Direction, calibration: Calibration, clocks: Sequence
         if clock.bound_ns is not None
     ]
     return parts
+
+
+def _by_artefact(direction: Direction, calibration: Calibration, artefact: Artefact) -> list[Component]:
+    """What an artefact leaves open (RFC 7679 3.7.3, metrology 1.2 row 16); its clocks are those of its own day.
+
+    The bias in the field is that of one more plugging, which nobody saw: beside the residual of the mean, s itself.
+    """
+    load = artefact.load(calibration.rate_pps, calibration.size)
+    found, plugs = load.found, len(load.plugs)
+    named = f"calibration {artefact.id[:16]}, valid until {artefact.until}"
+    touched = "re-plugs" if artefact.replugged else "repeats, nothing re-plugged"
+    effective = max(2, min(plug.samples for plug in load.plugs) // 50)
+    parts = [
+        Component(
+            "时间戳平面（零长校准离散）",
+            "timestamp planes (spread of the zero-length calibration)",
+            found.spread_ns[direction] * 1000,
+            "normal",
+            f"{named}: largest 95 % spread, RFC 7679 3.7.3",
+            1960,
+            effective - 1,
+        ),
+        Component(
+            "校准残差（重插拔，s/√m）",
+            "calibration residual (s/√m of the plugs)",
+            found.residual_ps[direction],
+            "normal",
+            f"{named}: {plugs} {touched}",
+            nu=found.nu,
+        ),
+        Component(
+            "现场一次插拔（s）",
+            "one plugging in the field (s)",
+            found.plug_ps[direction],
+            "normal",
+            f"{named}: {plugs} {touched}",
+            nu=found.nu,
+        ),
+        Component(
+            "校准跳纤", "patch of the calibration", artefact.patch.u_ps, "normal", f"{named}: {artefact.patch.origin}"
+        ),
+    ]
+    if artefact.swapped:
+        parts.append(
+            Component(
+                "端口不对称（互换差之半）",
+                "asymmetry of the ports (half the difference on swap)",
+                found.swap_ps[direction],
+                "normal",
+                f"{named}: the field has one orientation or the other, two values: all of it is u",
+            )
+        )
+    if artefact.shared_clock:
+        origin = f"{named}: shared clock {artefact.shared_clock}"
+        parts.append(_rectangle("校准时两端共用时钟", "both ends on one clock during the calibration", 0, origin))
+    return parts + [
+        _rectangle(
+            f"校准时的时钟（{clock.site}）",
+            f"clock during the calibration, {clock.site}",
+            clock.half_ns,
+            f"{named}: {clock.sources}: largest bound with its drift between polls",
+        )
+        for clock in artefact.clocks
+    ]
 
 
 def bracket_budget(policy: Policy, limit_ns: int) -> Budget:

@@ -374,6 +374,15 @@ class RunFolder:
         write_file(self.path / path, data)
         self.journal.append(FILE, path=path, sha256=sha256(data))
 
+    def keep_artefact(self, artefact_id: str, data: bytes) -> None:
+        """Put the calibration artefact that the bench names into data/calibration, journaled with its hash; once."""
+        path = artefact_path(artefact_id)
+        if path in self.ledger.hashes:
+            return
+        make_directory((self.path / path).parent)
+        write_file(self.path / path, data)
+        self.journal.append(FILE, path=path, sha256=sha256(data))
+
     def judged(self, judge: Judge = certify) -> dict[str, Any]:
         """The result of what is on disk; the measurements are read back, so it is what an auditor will find."""
         book = self.ledger
@@ -413,6 +422,11 @@ class RunFolder:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def artefact_path(artefact_id: str) -> str:
+    """Where a run folder keeps the calibration artefact of that id."""
+    return f"data/{CALIBRATIONS}/{file_name(artefact_id)}.json"
 
 
 def policy_id(text: str) -> str:

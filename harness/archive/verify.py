@@ -19,6 +19,7 @@ from harness.archive.folder import (
     POLICY,
     RESULT,
     Judge,
+    artefact_path,
     certify,
     file_name,
     measurements,
@@ -28,12 +29,13 @@ from harness.archive.folder import (
 from harness.archive.keys import Trust
 from harness.archive.ledger import COMMITTED, RESUMED, Ledger, ledger
 from harness.archive.measurements import CALIBRATION, MEASUREMENT, load_calibration, load_measurement
+from harness.artefact import read_artefact
 from harness.calibration import calibrate
-from harness.canonical import JSON, canonical, difference, parse_object, plain, sha256
+from harness.canonical import JSON, canonical, difference, noun, parse_object, plain, sha256
 from harness.disk import make_directory, read_file, write_file
 from harness.errors import ArchiveError, HarnessError
 from harness.journal import TORN, Reading, read
-from harness.measurement import Measurement
+from harness.measurement import Calibration, Measurement
 from harness.provenance import software
 
 State = Literal["ok", "failed", "not-checked", "note"]
@@ -324,7 +326,10 @@ def _calibrations(path: Path, book: Ledger) -> Check:
             if stated is None:
                 continue
             used += 1
-            if stated not in [plain(calibration) for calibration in stored.values()]:
+            subtracted = noun(Calibration, stated, f"{name}/{MEASUREMENT}")
+            if subtracted.artefact is not None:
+                problems += [f"{name}: {problem}" for problem in _artefact(path, subtracted)]
+            elif subtracted not in stored.values():
                 problems.append(f"{name} subtracts a calibration that is not under data/{CALIBRATIONS}")
         for name, calibration in stored.items():
             raw = load_measurement(path / "data" / name)
@@ -334,6 +339,17 @@ def _calibrations(path: Path, book: Ledger) -> Check:
         return Check(Level.RECOMPUTED, "calibration", "failed", str(error))
     fine = f"{used} measurements are calibrated, by {len(stored)} kept here"
     return _outcome(Level.RECOMPUTED, "calibration", problems, fine)
+
+
+def _artefact(path: Path, subtracted: Calibration) -> list[str]:
+    """What is wrong with the artefact that a measurement's calibration says it was read from."""
+    name = artefact_path(subtracted.id)
+    if not (path / name).is_file():
+        return [f"subtracts the calibration of an artefact that is not at {name}"]
+    kept = read_artefact(read_file(path / name), name)
+    if subtracted not in [Calibration.of(kept, load) for load in kept.loads]:
+        return [f"subtracts another calibration than that of {name}"]
+    return []
 
 
 def _result(case: Case, book: Ledger) -> Check:
