@@ -713,6 +713,8 @@ def _gates(study: _Study, calibration_gate: gate.Gate, minima: gate.Minima) -> N
     found.append(gate.schedule(counts["scheduled"], counts["sent"], counts["late"], policy))
     found.append(gate.reflector_restart(counts["restarts"] + m.health.counters.get("reflector_restarts", 0)))
     found.append(gate.far_silent(study.silent_since))
+    if "far_journal_compared" in m.health.counters:
+        found.append(gate.far_journal(m.link, m.health))
     found.append(calibration_gate)
     found.append(gate.rehearsal(policy, study.simulated))
     _stall_summary(study)

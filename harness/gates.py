@@ -678,6 +678,27 @@ def silence(samples: Samples, late_replies: int) -> int | None:
     return since if length >= _SILENT_NS or 5 * length >= end else None
 
 
+def far_journal(link: Link, health: Health) -> Gate:
+    """What the far end's signed journal says of its stamps is what the near end was told, where one is attached.
+
+    Only a PASS rests on it: a far end cannot rid itself of a FAIL by contradicting itself.
+    """
+    compared = health.counters.get("far_journal_compared", 0)
+    differing, missing = (health.counters.get(f"far_journal_{name}", 0) for name in ("differing", "missing"))
+    return Gate(
+        "far-journal",
+        _state(differing > 0 or missing > 0 or not compared),
+        # the round trip needs the far end's stamps only where a turnaround is subtracted
+        ALL if link.far_turnaround_qualified else CLOCK,
+        f"of {compared} replies {differing} with other stamps in the far end's journal, {missing} not in it",
+        "every reply in the far end's signed journal with the same stamps",
+        "远端签名日志与近端收到的时间戳不一致：见 agreement.json 所列的每一秒，查明后重测",
+        "the far end's signed journal contradicts its replies: agreement.json names every second; find out why, "
+        "measure again",
+        pass_only=True,
+    )
+
+
 def far_silent(since: int | None) -> Gate:
     """The far end answered until the end: a reflector that dies looks like a link that is cut.
 

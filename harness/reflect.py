@@ -1,4 +1,4 @@
-"""The far end: a STAMP reflector in the foreground with its clock evidence in a journal."""
+"""The far end: a STAMP reflector in the foreground with its clock evidence and its stamps in a journal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +19,19 @@ from fastpath import clock as core_clock
 from fastpath import wire
 from fastpath.reflector import Reflector
 from harness import provenance
+from harness.archive import farjournal
+from harness.archive.keys import SigningKey
 from harness.disk import make_directory
 from harness.errors import HarnessError
 from harness.evidence import chrony, kernel, leap
 from harness.evidence.gatherer import EvidenceGatherer
 from harness.journal import Journal
+from harness.order import Signed
 
 STATUS_EVERY_S: Final = 1.0
 JOURNAL_EVERY_S: Final = 10.0
+REPLIES: Final = 1 << 18
+"""Replies noted between two looks a second apart, 16 MB."""
 
 
 def listen(address: str, port: int) -> socket.socket:
@@ -105,12 +110,20 @@ def serve(
     journal_path: Path,
     stateless: bool,
     say: Callable[[str], None],
+    sign: SigningKey | None = None,
+    order: Signed | None = None,
 ) -> dict[str, int]:
     """Answer until SIGINT, SIGTERM or SIGHUP; return the final counters.
 
     The journal gets the software, every reading of this host's clock, and the counters every ten seconds and at the
-    end. Raises HarnessError when the port or the journal cannot be had.
+    end; with ``sign`` also the stamps of every reply, in a file beside it, and at the end a signature over both.
+    ``order`` is named in the journal. Raises HarnessError when the port or the journal cannot be had, or when the order
+    does not hold now.
     """
+    if sign is not None:
+        _check_signable(journal_path, stateless)
+    if order is not None:
+        order.check_window(time.time_ns(), time.time_ns())
     tai_utc_s = leap.tai_utc_now()
     networks = [_network(each) for each in allow]
     make_directory(journal_path.parent)
@@ -126,9 +139,10 @@ def serve(
             allow=[(str(each.network_address), each.prefixlen) for each in networks],
             tai_utc=tai_utc_s,
             error_estimate=_estimate(gatherer),
+            record=REPLIES if sign is not None else 0,
         )
         journal.append(
-            "reflector.start",
+            farjournal.START,
             address=address,
             port=port,
             authenticated=key is not None,
@@ -139,7 +153,10 @@ def serve(
             tai_utc_s=tai_utc_s,
             software=provenance.software(),
             machine=provenance.machine(),
+            order=None if order is None else order.told,
+            signer=None if sign is None else sign.verifier.line,
         )
+        book = _Book(journal, gatherer, reflector, None if sign is None else farjournal.StampWriter(journal))
         ended = threading.Event()
         reasons: list[str] = []
 
@@ -157,10 +174,11 @@ def serve(
             while not ended.wait(STATUS_EVERY_S) and worker.is_alive():
                 reflector.error_estimate = _estimate(gatherer)
                 say(status.line(gatherer.claim("far")))
+                book.keep()
                 if time.monotonic() - journaled >= JOURNAL_EVERY_S:
                     journaled = time.monotonic()
                     try:
-                        _note(journal, gatherer, reflector)
+                        book.note()
                     except HarnessError as why:  # a full disk must not end the other end's measurement
                         say(f"the journal cannot be written: {why}")
         finally:
@@ -169,15 +187,33 @@ def serve(
             gatherer.stop()
             for number, handler in before.items():
                 signal.signal(number, handler)
-            _note(journal, gatherer, reflector)
-            journal.append("reflector.end", reason=reasons[0] if reasons else "the answering thread ended")
+            book.keep()
+            try:
+                book.note()
+                journal.append(farjournal.END, reason=reasons[0] if reasons else "the answering thread ended")
+            finally:
+                book.close()
         if not reasons:
             raise HarnessError(
                 "an answering thread that runs until a signal",
                 "it ended by itself",
                 f"see the last lines of {journal_path}",
             )
-        return reflector.counters()
+        counters = reflector.counters()
+    if sign is not None:
+        farjournal.seal(journal_path, sign)
+    return counters
+
+
+def _check_signable(journal_path: Path, stateless: bool) -> None:
+    """Raise HarnessError when what is about to be written could not be signed as one thing."""
+    if stateless:
+        found = "--stateless, which numbers none"
+        raise HarnessError("replies with numbers of their own, to sign for", found, "leave one of the two out")
+    for suffix in ("", farjournal.STAMPS_SUFFIX, farjournal.SIGNATURE_SUFFIX):
+        if farjournal.beside(journal_path, suffix).exists():
+            found = f"{farjournal.beside(journal_path, suffix)} is there"
+            raise HarnessError("a new journal to sign", found, "give another --journal, or leave it out")
 
 
 def _estimate(gatherer: EvidenceGatherer) -> int:
@@ -185,10 +221,32 @@ def _estimate(gatherer: EvidenceGatherer) -> int:
     return wire.encode_error_estimate(bound, synchronised, True)
 
 
-def _note(journal: Journal, gatherer: EvidenceGatherer, reflector: Reflector) -> None:
-    journal.append(
-        "reflector.state",
-        counters=reflector.counters(),
-        evidence=[asdict(state) for state in gatherer.take()],
-        realtime_ns=core_clock.now_realtime(),
-    )
+@dataclass(frozen=True)
+class _Book:
+    """What a running reflector's journal is written from."""
+
+    journal: Journal
+    gatherer: EvidenceGatherer
+    reflector: Reflector
+    stamps: farjournal.StampWriter | None
+
+    def keep(self) -> None:
+        """Take the replies noted so far off the core, whose memory holds a second of them at least."""
+        if self.stamps is not None:
+            self.stamps.add(self.reflector.take())
+
+    def note(self) -> None:
+        """Journal counters, evidence and stamps since the last time."""
+        self.journal.append(
+            farjournal.STATE,
+            counters=self.reflector.counters(),
+            evidence=[asdict(state) for state in self.gatherer.take()],
+            realtime_ns=core_clock.now_realtime(),
+        )
+        if self.stamps is not None:
+            self.stamps.write()
+
+    def close(self) -> None:
+        """Give the files up."""
+        if self.stamps is not None:
+            self.stamps.close()

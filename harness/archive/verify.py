@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import IntEnum
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from harness.archive import bag, signature
+from harness.archive import bag, joining, signature, superseding
 from harness.archive.folder import (
     CALIBRATIONS,
     ENVIRONMENT,
@@ -26,13 +25,13 @@ from harness.archive.folder import (
     policy_id,
     provenance,
 )
-from harness.archive.keys import Trust
+from harness.archive.keys import Trust, VerifierKey
 from harness.archive.ledger import COMMITTED, RESUMED, Ledger, ledger
 from harness.archive.measurements import CALIBRATION, MEASUREMENT, load_calibration, load_measurement
 from harness.artefact import read_artefact
 from harness.calibration import calibrate
-from harness.canonical import JSON, canonical, difference, noun, parse_object, plain, sha256
-from harness.disk import make_directory, read_file, write_file
+from harness.canonical import JSON, canonical, difference, noun, parse_object, plain
+from harness.disk import read_file
 from harness.errors import ArchiveError, HarnessError
 from harness.journal import TORN, Reading, read
 from harness.measurement import Calibration, Measurement
@@ -62,13 +61,12 @@ class Level(IntEnum):
 
 
 REPORT: Final = "data/report.pdf"
-ORIGINAL: Final = "data/original.json"
-"""In a folder judged again: which run, the SHA-256 of its manifest, why and when."""
 
 _FIRST_OF_A_PROCESS: Final = (COMMITTED, RESUMED, TORN)
 """Kinds of line before which another boot's CLOCK_MONOTONIC may have been read."""
 
-_ORIGINAL_SCHEMA: Final = "millicert-judged-again/1"
+_SHOWN: Final = 20
+"""Disagreements of two ends that get a row each; all stand in agreement.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +95,10 @@ class Case:
     """The journal of ``run``; None when it cannot be read."""
     more: dict[str, JSON] = field(default_factory=dict)
     """What the judge was told on top of the run's provenance."""
+    original: Mapping[str, JSON] = field(default_factory=dict)
+    """What a folder judged again says of the run it refers to."""
+    findings: tuple[joining.Finding, ...] | None = None
+    """What joining the attached journals gave again; None before that."""
     same_software: bool = False
     """Whether the software that verifies is known to be the run's."""
 
@@ -106,7 +108,12 @@ class Case:
     @property
     def again(self) -> bool:
         """Whether the folder holds another judgement of a run beside it."""
-        return (self.path / ORIGINAL).exists()
+        return (self.path / superseding.ORIGINAL).exists()
+
+    @property
+    def attached(self) -> bool:
+        """Whether far ends' journals were joined with the run."""
+        return "attached" in self.original
 
 
 def sound(checks: list[Check]) -> bool:
@@ -193,7 +200,8 @@ def _original(case: Case) -> Iterator[Check]:
         problems = [f"{name}: {problem}" for problem in bag.problems(case.run)]
         if not problems and bag.file_sha256(case.run / bag.MANIFEST) != original.get("manifest_sha256"):
             problems = [f"{name} is not the run this folder refers to: its {bag.MANIFEST} has another hash"]
-        case.more = _told(original, read_file(case.path / POLICY).decode())
+        case.original = original
+        case.more = superseding.told(original, read_file(case.path / POLICY).decode())
         yield _outcome(Level.HASHES, "original", problems, f"{name} is unaltered")
         case.book = ledger(read(case.run / JOURNAL).entries)
     except (ArchiveError, UnicodeDecodeError) as error:
@@ -210,7 +218,7 @@ def _signatures(case: Case) -> Iterator[Check]:
         except HarnessError as error:
             yield Check(Level.SIGNATURES, "signature", "failed", str(error))
             continue
-        state, detail = _vouched(found, case.trust)
+        state, detail = _vouched(found.key, found.utc_ns, case.trust)
         trusted += state == "ok"
         yield Check(Level.SIGNATURES, "signature", state, f"{name}: signed {found.at} by its own word, {detail}")
     if case.trust is not None and not trusted:
@@ -219,14 +227,30 @@ def _signatures(case: Case) -> Iterator[Check]:
     elif not names:
         detail = "UNSIGNED: nobody says who made it; `millicert sign DIR --key FILE` does"
         yield Check(Level.SIGNATURES, "signature", "note", detail)
+    if case.attached:
+        yield from _journal_signatures(case)
 
 
-def _vouched(found: signature.Signature, trust: Trust | None) -> tuple[State, str]:
-    key = f"{found.key.name}+{found.key.id}"
-    listed = None if trust is None else trust.find(found.key)
+def _journal_signatures(case: Case) -> Iterator[Check]:
+    """Whose word each attached journal is; evidence that counts wants a key that the auditor trusts."""
+    counts = [each.get("admitted") is True for each in joining.stated(case.original)]
+    for far, admitted in zip(joining.read(case.path), counts, strict=True):
+        use = "its evidence counts" if admitted else "information only"
+        state: State = "failed" if admitted else "note"
+        detail = "UNSIGNED"
+        if far.signer is not None:
+            state, detail = _vouched(far.signer, far.signed_ns, case.trust)
+        if state == "note" and admitted and case.trust is not None:
+            state = "failed"
+        yield Check(Level.SIGNATURES, "far journal", state, f"{far.path.relative_to(case.path)}: {detail}; {use}")
+
+
+def _vouched(signer: VerifierKey, utc_ns: int, trust: Trust | None) -> tuple[State, str]:
+    key = f"{signer.name}+{signer.id}"
+    listed = None if trust is None else trust.find(signer)
     if listed is None:
         return "note", f"unknown key {key}: the signature is whole, but nobody vouches for the key"
-    if not listed.covers(found.utc_ns):
+    if not listed.covers(utc_ns):
         return "failed", f"outside the days of {key}, valid {listed.validity}"
     return "ok", f"trusted key {key}, valid {listed.validity}"
 
@@ -240,9 +264,31 @@ def _recomputed(case: Case) -> Iterator[Check]:
         if not case.again:
             yield _calibrations(case.path, case.book)
         yield _result(case, case.book)
+        if case.attached:
+            yield from _far_ends(case)
     software_check = _software(case)
     case.same_software = software_check.state == "ok"
     yield software_check
+
+
+def _far_ends(case: Case) -> Iterator[Check]:
+    """Every second in which a far end's journal and the near end's samples do not say the same, by name."""
+    if case.findings is None:
+        yield Check(Level.RECOMPUTED, "far end", "not-checked", "its journal could not be joined with the run")
+        return
+    for finding in case.findings:
+        for each in finding.agreements:
+            state: State = "note" if each.differing or each.missing else "ok"
+            detail = f"{each.measurement}: {each.agreed} of {each.compared} replies with the same stamps at both ends"
+            yield Check(Level.RECOMPUTED, "far end", state, detail)
+        named = finding.disagreements
+        for measurement, second in named[:_SHOWN]:
+            yield Check(Level.RECOMPUTED, "far end", "note", f"{measurement}: {second.told}")
+        if len(named) > _SHOWN:
+            detail = f"{len(named) - _SHOWN} more seconds of disagreement in {joining.AGREEMENT}"
+            yield Check(Level.RECOMPUTED, "far end", "note", detail)
+        if finding.misplaced:
+            yield Check(Level.RECOMPUTED, "far end", "note", finding.misplaced)
 
 
 def _rendered(case: Case) -> Iterator[Check]:
@@ -356,7 +402,7 @@ def _result(case: Case, book: Ledger) -> Check:
     """result.json against what the records of the run give under the policy beside it."""
     try:
         policy = read_file(case.path / POLICY).decode()
-        found = dict(case.judge(measurements(case.run, book), policy, {**provenance(case.run, book), **case.more}))
+        found = dict(case.judge(_measured(case, book), policy, {**provenance(case.run, book), **case.more}))
         recomputed = canonical(found)
         stated = read_file(case.path / RESULT)
         if stated == recomputed:
@@ -369,6 +415,15 @@ def _result(case: Case, book: Ledger) -> Check:
     return Check(
         Level.RECOMPUTED, "result", "failed", f"{RESULT} differs from what the raw samples give, first at {where}"
     )
+
+
+def _measured(case: Case, book: Ledger) -> Sequence[Measurement]:
+    """The run's measurements, with what was attached to them."""
+    found = measurements(case.run, book)
+    if not case.attached:
+        return found
+    joined, case.findings = joining.rejoin(case.path, case.original, case.run, found)
+    return joined
 
 
 def _software(case: Case) -> Check:
@@ -412,50 +467,21 @@ def judge_again(
     is not touched. Raises ArchiveError when the run is not sealed or was altered. ``utc_ns`` is the time of judging,
     now when not given. Returns the new folder and the result.
     """
-    if problems := bag.problems(path):
-        raise ArchiveError(f"a sound sealed run at {path}", "; ".join(problems), "restore it from a copy")
-    if (path / ORIGINAL).exists():
-        raise ArchiveError(f"a run at {path}", "a folder judged again", "judge the run it names")
-    path = path.resolve()
+    path = superseding.sound_run(path)
     at = time.time_ns() if utc_ns is None else utc_ns
-    original: dict[str, JSON] = {
-        "schema": _ORIGINAL_SCHEMA,
-        "run": path.name,
-        "manifest_sha256": bag.file_sha256(path / bag.MANIFEST),
-        "reason": reason,
-        "judged_utc_ns": plain(at),
-    }
+    original = superseding.original(path, reason, at)
     environment = canonical({"software": plain(dict(here()))})
     book = ledger(read(path / JOURNAL).entries)
-    told = {**provenance(path, book), **_told(original, policy_text)}
+    told = {**provenance(path, book), **superseding.told(original, policy_text)}
     result = dict(judge(measurements(path, book), policy_text, told))
-    stem = f"{path.name}.judged-{policy_id(policy_text)}"
-    k = 1
-    while True:
-        target = path.with_name(f"{stem}-{k}")
-        try:
-            make_directory(target, fresh=True)
-            break
-        except FileExistsError:
-            k += 1
-    make_directory(target / "data")
-    write_file(target / ORIGINAL, canonical(original))
-    write_file(target / POLICY, policy_text.encode())
-    write_file(target / ENVIRONMENT, environment)
-    write_file(target / RESULT, canonical(result))
-    bag.seal(target, target.name, datetime.fromtimestamp(at // 1_000_000_000, UTC).date().isoformat())
-    return target, result
-
-
-def _told(original: Mapping[str, JSON], policy_text: str) -> dict[str, JSON]:
-    """What the judge is told on top of the run's provenance, so that the new result cannot pass for the first."""
-    return {"policy_sha256": sha256(policy_text.encode()), "judged_again": dict(original)}
+    contents = {POLICY: policy_text.encode(), ENVIRONMENT: environment, RESULT: canonical(result)}
+    return superseding.write(path, f"judged-{policy_id(policy_text)}", original, contents, at), result
 
 
 def _reference(path: Path) -> tuple[dict[str, JSON], str]:
     """original.json and the name of the run in it."""
-    original = parse_object(read_file(path / ORIGINAL), ORIGINAL)
+    original = parse_object(read_file(path / superseding.ORIGINAL), superseding.ORIGINAL)
     name = original.get("run")
-    if original.get("schema") != _ORIGINAL_SCHEMA or not isinstance(name, str):
-        raise ArchiveError(f"a reference to a run in {ORIGINAL}", repr(name), "restore that file from a copy")
+    if original.get("schema") != superseding.SCHEMA or not isinstance(name, str):
+        raise ArchiveError("a reference to a run in original.json", repr(name), "restore that file from a copy")
     return original, file_name(name)

@@ -390,7 +390,7 @@ def test_every_reply_is_noted_as_it_was_said(host: str) -> None:
     assert set(rows["told_source"][has]) == {2}
     assert set(rows["port"]) == {port}
     assert set(rows["ssid"]) == {9}
-    said = ipaddress.ip_address(rows["address"][0].tobytes())
+    said = ipaddress.IPv6Address(rows["address"][0].tobytes())
     assert (said.ipv4_mapped or said) == ipaddress.ip_address(host)
     assert reflector.counters()["unrecorded"] == 0
 
