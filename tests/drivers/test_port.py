@@ -208,6 +208,23 @@ def test_garbage_is_said_and_survived(counter: Any, fake: ModuleType) -> None:
         assert port.query("READ?") == counter.reading
 
 
+def test_garbage_that_comes_late_is_drained(counter: Any) -> None:
+    go, gone = threading.Event(), threading.Event()
+
+    def late(peer: socket.socket, _: bytes) -> None:
+        go.wait(20)
+        peer.sendall(b"\xff\xfe")
+        gone.set()
+
+    counter.faults.append(late)
+    with Port(counter.resource, timeout_s=10) as port:
+        with pytest.raises(PortTimeoutError):
+            port.query("READ?", SHORT_S)
+        go.set()
+        assert gone.wait(20)
+        assert port.query("READ?") == counter.reading
+
+
 def test_an_answer_without_end_is_refused(counter: Any) -> None:
     counter.faults.append(lambda peer, answer: peer.sendall(b"7" * 1_100_000))
     with Port(counter.resource, timeout_s=10) as port, pytest.raises(PortReplyError, match="without an end"):
