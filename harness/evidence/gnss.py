@@ -174,8 +174,8 @@ def state_of(site: str, at_ns: int, settings: Settings, raw: str) -> ClockState:
     receiver itself denies one of the first; None when nothing fresh says so, or when something speaks against
     believing it: an own estimate (tAcc) above the declared class, jamming, spoofing, a date that is not the host's.
 
-    The bound is that of the uncorrected pulse: class + cable + sawtooth, each a named part, all linear. tAcc is never
-    in it: whether it is a standard deviation or a limit is unconfirmed.
+    The bound is that of the pulse, uncorrected, not of a clock that follows it: class + cable + sawtooth, each a named
+    part, all linear. tAcc is never in it: whether it is a standard deviation or a limit is unconfirmed.
     """
     lines = [line for line in raw.split("\n") if line and not line.startswith("# ")]
     fault = next((line.removeprefix("fault ") for line in lines if line.startswith("fault ")), None)
@@ -489,7 +489,7 @@ class Gnss:
         if thread is not None:
             thread.join(2.0)
         with self._changed:
-            self._forget("closed")
+            self._forget()
 
     @property
     def pulses(self) -> tuple[Pulse, ...]:
@@ -541,6 +541,8 @@ class Gnss:
             )
 
     def _raw(self) -> str:
+        if self._closing.is_set():
+            return "fault closed"
         if self._fault:
             return f"fault {self._fault}"
         now_s = self._now()
