@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_type_hints
 
 from geographiclib.geodesic import Geodesic
 from pydantic import ValidationError
@@ -26,24 +26,24 @@ from harness.benchfile import (
     SECTIONS,
     TABLES,
     Carrier,
+    ClockSection,
     FibreSection,
     LinkSection,
     PlantRouteSection,
     PlantSection,
     RouteSection,
-    Section,
     SimulatedClockSection,
     SimulationSection,
     SiteSection,
     StreamSection,
     StreamsSection,
-    field_at,
-    keys,
 )
 from harness.clock import Clock
 from harness.disk import read_file
 from harness.errors import ArchiveError, BenchError
+from harness.evidence.catalogue import CATALOGUE
 from harness.link import Endpoint, Link, Route, Site
+from harness.section import Section, field_at, keys, settings_section
 from harness.simulation.clocks import SiteClock
 from harness.simulation.plant import Change, FibrePath, Jitter, LinkPlant, Loss
 from harness.starter import starter
@@ -75,6 +75,9 @@ SMALLEST_PAYLOAD_WITH_KEY: Final = 112 + 8 + 8 + 16 + 20 + 16 + 20
 
 POLICIES: Final = Path(__file__).resolve().parent / "policies"
 SHIPPED: Final = Path(__file__).resolve().parent.parent / "testplans" / "benches"
+
+HERE: Final = ("kernel", *(name for name, entry in CATALOGUE.items() if not entry.anywhere))
+"""Sources that speak of clocks of this host only."""
 
 METRES_PER_DEGREE: Final = 112_000
 """No degree of latitude or longitude is longer than this on the WGS 84 ellipsoid (111 694 m at most)."""
@@ -154,6 +157,8 @@ class Bench:
     simulation: Simulation | None = None
     calibrations: Mapping[str, Artefact] = field(default_factory=dict)
     """By link: the zero-length calibration of its endpoint pair that the file names."""
+    evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By site, then by source, what the bench declares of a source of clock evidence: its settings."""
     instruments: tuple[()] = ()
     notes: tuple[str, ...] = ()
     """What is allowed but deserves a look."""
@@ -187,8 +192,12 @@ class Bench:
             "links": [dataclasses.asdict(each) | {"near": each.near.name, "far": each.far.name} for each in self.links],
             "streams": {name: dict(fields) for name, fields in self.streams.items()},
             "calibrations": {name: each.id for name, each in self.calibrations.items()},
+            "evidence": {
+                site: {source: dataclasses.asdict(settings) for source, settings in declared.items()}
+                for site, declared in self.evidence.items()
+            },
         }
-        return dict(json.loads(json.dumps(plain)))  # tuples become lists, as an archive gives them back
+        return dict(json.loads(json.dumps(plain, default=str)))  # tuples become lists, as an archive gives them back
 
 
 # -- reading ---------------------------------------------------------------------------------------------------
@@ -210,6 +219,7 @@ class _Reader:
         self.folder = folder
         self.problems: list[Problem] = list(file.problems)
         self.notes: list[str] = []
+        self.evidence: dict[str, dict[str, Any]] = {}
         self.calibrations: dict[str, Artefact] = {}
 
     def add(self, path: tomlfile.Path, found: str, allowed: str, hint: str = "") -> None:
@@ -469,6 +479,7 @@ class _Reader:
 
         sites = self._sites(sites_data, clocks)
         links = self._links(links_data, sites, list(sites_data), simulated)
+        self._time_from(sites, links)
         if not simulated or parts["simulation"]:
             self._clock_sources(sites, links, clocks, simulated)
         simulation = None
@@ -501,6 +512,7 @@ class _Reader:
             sites=tuple(sites.values()),
             links=tuple(links.values()),
             streams=streams,
+            evidence=self.evidence,
             simulation=simulation,
             calibrations=self.calibrations,
             notes=tuple(self.notes),
@@ -523,6 +535,7 @@ class _Reader:
                 continue
             if section.position_origin and section.position is None:
                 self.missing(("sites", name, "position"), "the position that position_origin speaks of")
+            self.evidence[name] = self._settings(section.clock, ("sites", name, "clock"))
             made[name] = Site(
                 name=name,
                 title=section.title or name,
@@ -532,11 +545,43 @@ class _Reader:
                     tuple(dict.fromkeys(section.clock.sources)),
                     section.clock.shared,
                     injected=name in clocks and clocks[name].error.injected,
+                    time_from=section.clock.time_from,
                 ),
                 position=(section.position[0], section.position[1]) if section.position else None,
                 position_origin=section.position_origin,
             )
         return made
+
+    def _settings(self, clock: ClockSection, path: tomlfile.Path) -> dict[str, Any]:
+        """Settings of a site's clock sources by name; a source without a table has its defaults."""
+        made: dict[str, Any] = {}
+        for name, entry in CATALOGUE.items():
+            table, at = getattr(clock, name), (*path, name)
+            if name not in clock.sources:
+                if table is not None:
+                    self.add(at, f"settings of {name}", f'"{name}" among the sources too, or no such table')
+                continue
+            section = self.section(settings_section(entry.settings), {} if table is None else table, at)
+            if section is None:
+                continue
+            given = section.model_dump()
+            for key, value in given.items():
+                if isinstance(value, list):
+                    given[key] = tuple(value)
+                elif get_type_hints(entry.settings)[key] is Path:
+                    given[key] = (self.folder / value).resolve()
+            try:
+                made[name] = entry.settings(**given)
+            except BenchError as why:
+                self.add(at, why.found, f"{why.wanted}: {why.remedy}")
+        return made
+
+    def _time_from(self, sites: Mapping[str, Site], links: Mapping[str, Link]) -> None:
+        """Where time comes from, where that is a link: one of the bench."""
+        for site in sites.values():
+            kind, _, name = site.clock.time_from.partition(":")
+            if kind == "link":
+                self.known(name, list(links), ("sites", site.name, "clock", "time_from"))
 
     def _links(
         self, table: Mapping[str, Any], sites: Mapping[str, Site], declared: Sequence[str], simulated: bool
@@ -599,12 +644,19 @@ class _Reader:
                 far_clock_trusted=section.far_clock_trusted,
                 far_turnaround_qualified=section.far_turnaround_qualified,
                 turnaround_cap_ns=section.turnaround_cap_us * 1000,
-                sync_over_link=section.sync_over_link,
+                sync_over_link=self._over_link(name, ends, section, at),
                 key_file=key_file,
                 ssid=section.ssid,
                 flow_ports=ports,
             )
         return made
+
+    def _over_link(self, name: str, ends: Sequence[Site], section: LinkSection, path: tomlfile.Path) -> bool | None:
+        """Whether time crosses the link: by its own key, or because a site says it has its time from there."""
+        from_here = [site.name for site in ends if site.clock.time_from == f"link:{name}"]
+        if from_here and section.sync_over_link is False:
+            self.add((*path, "sync_over_link"), "false", f"true: site {from_here[0]} has its time from this link")
+        return True if from_here else section.sync_over_link
 
     def _clock_sources(
         self,
@@ -623,10 +675,10 @@ class _Reader:
                     self.add(at, shown(source), f"only with [simulation.clocks.{site.name}] that says what it claims")
                 elif simulated:
                     continue
-                elif source in ("kernel", "chrony") and site.name in far - near:
-                    self.add(at, shown(source), '"in-band": that daemon runs at the far end, not on this host')
                 elif source == "in-band" and site.name in near - far:
-                    self.add(at, '"in-band"', '"kernel" or "chrony": only a far end speaks in-band')
+                    self.add(at, '"in-band"', f"one of this host's: {_listed(HERE)}; only a far end speaks in-band")
+                elif source in HERE and site.name in far - near:
+                    self.add(at, shown(source), '"in-band": that source is at the far end, not on this host')
 
     def _plants(
         self,

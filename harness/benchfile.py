@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from decimal import Decimal, InvalidOperation
-from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.fields import FieldInfo
+from pydantic import BeforeValidator, Field
+
+from harness.section import Number, Section, Text
 
 STAMP_PORT: Final = 862
 """UDP port of STAMP and TWAMP reflectors (RFC 8762 4.1)."""
 FIRST_FLOW_PORT: Final = 61_000
 """First source port unless stated: just above Linux' range for other programs' short-lived ports (32768-60999)."""
 FLOWS: Final = 16
-
-
-def _number(value: object) -> Decimal:
-    """An exact decimal from a TOML number or decimal text."""
-    if isinstance(value, str) and not re.fullmatch(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?", value):
-        raise ValueError("not a decimal number")
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
-        raise ValueError("not a number")  # noqa: TRY004  pydantic collects ValueErrors only
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        raise ValueError("not a decimal number") from None
-    if not number.is_finite() or abs(number) > Decimal(10) ** 20:
-        raise ValueError("not a finite number")
-    return number
 
 
 def _position(value: object) -> object:
@@ -46,19 +30,11 @@ def _position(value: object) -> object:
 
 
 Position = Annotated[list[str], BeforeValidator(_position)]
-Number = Annotated[Decimal, BeforeValidator(_number)]
-Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="text on one line")]
 Port = Annotated[int, Field(ge=1, le=65535, description="UDP ports 1 to 65535")]
 Carrier = Literal["auto", "namespaces", "loopback"]
-Source = Literal["kernel", "chrony", "in-band", "simulated"]
+Source = Literal["kernel", "chrony", "linuxptp", "phc", "gnss", "counter", "holdover", "in-band", "simulated"]
 Kind = Literal["computing-centre", "access-point", "terminal"]
 Law = Literal["uniform", "exponential"]
-
-
-class Section(BaseModel):
-    """A table: no key but its own, no value of another type."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class BenchSection(Section):
@@ -105,6 +81,13 @@ class ClockSection(Section):
 
     sources: list[Source] = Field(default=[], description="a list of clock evidence sources")
     shared: Text = ""
+    time_from: Text = ""
+    chrony: dict[str, Any] | None = Field(default=None, description="a table")
+    linuxptp: dict[str, Any] | None = Field(default=None, description="a table")
+    phc: dict[str, Any] | None = Field(default=None, description="a table")
+    gnss: dict[str, Any] | None = Field(default=None, description="a table")
+    counter: dict[str, Any] | None = Field(default=None, description="a table")
+    holdover: dict[str, Any] | None = Field(default=None, description="a table")
 
 
 class SiteSection(Section):
@@ -281,39 +264,3 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "simulation": SimulationSection,
 }
 TABLES: Final = (*SECTIONS, "sites", "links")
-
-
-def _members(annotation: object) -> Iterator[object]:
-    """The types an annotation allows, without Optional, Annotated and Union."""
-    if get_origin(annotation) is Annotated:
-        yield from _members(get_args(annotation)[0])
-    elif get_origin(annotation) in {Union, UnionType}:
-        for each in get_args(annotation):
-            yield from _members(each)
-    elif annotation is not NoneType:
-        yield annotation
-
-
-def field_at(model: type[Section], path: Sequence[str | int]) -> tuple[type[Section], FieldInfo | None]:
-    """The model that holds the last key of ``path``, and that key's field if it has one."""
-    here: object = model
-    holder, info = model, None
-    for key in path:
-        if isinstance(key, int):
-            here = next((get_args(each)[0] for each in _members(here) if get_origin(each) is list), here)
-            here = next(_members(here))
-            continue
-        found = next((each for each in _members(here) if isinstance(each, type) and issubclass(each, Section)), None)
-        if found is None:
-            break
-        holder = found
-        info = {f.alias or name: f for name, f in found.model_fields.items()}.get(key)
-        if info is None:
-            break
-        here = info.annotation
-    return holder, info
-
-
-def keys(model: type[Section]) -> list[str]:
-    """The keys that may stand in a section."""
-    return [info.alias or name for name, info in model.model_fields.items()]

@@ -10,11 +10,13 @@ class Clock:
     """What the bench declares of a site's clock; whether it is true is for the Evidence to show."""
 
     sources: tuple[str, ...]
-    """Evidence sources to gather: "kernel", "chrony", "in-band", "simulated"."""
+    """Evidence sources to gather, by their names in `harness.evidence.catalogue`, "in-band" among them."""
     shared: str = ""
     """Name of a clock that several sites share; two sites with the same name run on one clock (checked in-band)."""
     injected: bool = False
     """Its readings are altered on purpose: a simulation."""
+    time_from: str = ""
+    """Where its time comes from: "gnss", "ptp over the metro", "link:a-b" …; empty: not declared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from harness.clock import ClockState
-from harness.evidence.chrony import Chrony
+from harness.evidence.catalogue import CATALOGUE, Source
 from harness.evidence.kernel import Kernel
 from harness.evidence.simulated import Claims, Simulated
 from harness.link import Link
@@ -21,21 +21,6 @@ CAPACITY: Final = 200_000
 """States kept: two sources for a day at 1 Hz, about 100 MB."""
 
 
-class Source(Protocol):
-    """One source of evidence about the clock of one site."""
-
-    @property
-    def name(self) -> str:
-        """As in `ClockState.source`."""
-
-    @property
-    def site(self) -> str:
-        """Whose clock."""
-
-    def poll(self, at_ns: int) -> ClockState:
-        """The clock's state now, which is ``at_ns`` ns since 1970 UTC."""
-
-
 class _Simulation(Protocol):
     @property
     def clocks(self) -> Mapping[str, Claims]: ...
@@ -44,6 +29,37 @@ class _Simulation(Protocol):
 class _Bench(Protocol):
     @property
     def simulation(self) -> _Simulation | None: ...
+
+    @property
+    def evidence(self) -> Mapping[str, Mapping[str, object]]: ...
+
+
+class _Heard:
+    """A source whose last state other sources of its site may ask for."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.name = source.name
+        self.site = source.site
+        self.last: ClockState | None = None
+
+    def poll(self, at_ns: int) -> ClockState:
+        """The source's own."""
+        self.last = self.source.poll(at_ns)
+        return self.last
+
+    def close(self) -> None:
+        """The source's own, where it has one."""
+        close = getattr(self.source, "close", None)
+        if close is not None:
+            close()
+
+
+def _last_of(told: Mapping[str, _Heard]) -> Callable[[str], ClockState | None]:
+    def last(name: str) -> ClockState | None:
+        return told[name].last if name in told else None
+
+    return last
 
 
 def sources_of(bench: _Bench, link: Link, tai_utc_s: int | None = None) -> list[Source]:
@@ -54,14 +70,20 @@ def sources_of(bench: _Bench, link: Link, tai_utc_s: int | None = None) -> list[
     """
     found: list[Source] = []
     for site in (link.near, link.far):
+        told: dict[str, _Heard] = {}
         for name in site.clock.sources:
             if name == "simulated" and bench.simulation is not None and site.name in bench.simulation.clocks:
                 found.append(Simulated(site.name, bench.simulation.clocks[site.name], tai_utc_s))
-            elif site is link.near or bench.simulation is not None:
-                if name == "kernel":
-                    found.append(Kernel(site.name))
-                elif name == "chrony":
-                    found.append(Chrony(site.name))
+            elif name == "kernel" and (site is link.near or bench.simulation is not None):
+                found.append(Kernel(site.name))
+            elif name in CATALOGUE and (site is link.near or bench.simulation is not None or CATALOGUE[name].anywhere):
+                entry = CATALOGUE[name]
+                settings = bench.evidence.get(site.name, {}).get(name)
+                heard = _Heard(
+                    entry.make(site.name, entry.settings() if settings is None else settings, _last_of(told))
+                )
+                told[name] = heard
+                found.append(heard)
     return found
 
 
@@ -144,6 +166,10 @@ class EvidenceGatherer:
                 if lane.rounds < rounds[id(lane)]:
                     self._keep(lane, lane.unknown(self._now(), f"no answer within {self._timeout_s} s after the run"))
             self._capacity = len(self._kept)  # whoever answers now is too late
+        for lane in self._lanes:
+            close = getattr(lane.source, "close", None)
+            if close is not None:
+                close()
 
     @property
     def states(self) -> tuple[ClockState, ...]:

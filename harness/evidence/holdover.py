@@ -20,10 +20,10 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from harness.benchfile import Number, Section, field_at, keys
 from harness.canonical import JSON, canonical, sha256
 from harness.clock import ClockState, Part
 from harness.errors import HarnessError
+from harness.section import Number, Section, field_at, keys
 from harness.tomlfile import Problem, TomlFile, nearest, shown
 
 MOST_OCTETS: Final = 100_000

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from harness.bench import BenchFileError, check, find, geodesic_m, known, load, parse, smallest_frame, starter
 from harness.errors import BenchError
+from harness.evidence.gatherer import sources_of
 from harness.link import Endpoint
 from harness.starter import daemons, interfaces
 
@@ -162,10 +163,15 @@ WRONG: list[tuple[str, str, str, str, str]] = [
     ),
     (REAL, '"metro-2027"', '"metro-2072"', "policy", "did you mean metro-2027?"),
     (REAL, '"metro-2027"', '"metro-2027-rehearsal"', "policy", "on a real bench"),
-    (REAL, '["in-band"]', '["kernel"]', 'clock = { sources = ["kernel"] }\n[links', "runs at the far end"),
+    (REAL, '["in-band"]', '["kernel"]', 'clock = { sources = ["kernel"] }\n[links', "is at the far end"),
     (REAL, '["kernel"]', '["in-band"]', "clock", "only a far end speaks in-band"),
     (REAL, '["kernel"]', '["simulated"]', "clock", "[simulation.clocks.a]"),
     (REAL, '["kernel"]', '["crony"]', "clock", "did you mean chrony?"),
+    (REAL, '["kernel"]', '["chrony"], chrony = { sockt = "/x" }', "clock", "did you mean socket?"),
+    (REAL, '["kernel"]', '["chrony"], chrony = { floor_ns = "1" }', "clock", "a whole number"),
+    (REAL, '["kernel"]', '["chrony"], chrony = { floor_ns = 1 }', "clock", "declare both"),
+    (REAL, '["kernel"]', '["kernel"], chrony = { socket = "/x" }', "clock", '"chrony" among the sources too'),
+    (REAL, '["kernel"]', '["kernel"], time_from = "link:nowhere"', "clock", "allowed: ab"),
     (REAL, '"10.0.0.2"', '"10.0.0.2"\n[streams.optical]\nsize = 157', "size", "at least 158"),
     (REAL, '"10.0.0.2"', '"fd00::2"\n[streams.service]\nsize = 177', "size", "at least 178"),
     (REAL, '"10.0.0.2"', '"10.0.0.2"\n[streams.service]\nflows = 17', "flows", "at most the 16"),
@@ -222,6 +228,22 @@ def test_one_mistake_is_told_with_its_line(good: str, was: str, now: str, start:
     messages = faults(text)
     number = text[: text.index("\n" + start) + 1].count("\n") + 1
     assert any(message.startswith(f"line {number}: ") and words in message for message in messages), messages
+
+
+def test_what_a_source_is_told_reaches_it_and_the_plan() -> None:
+    bench = parse(REAL.replace('["kernel"]', '["kernel", "chrony"], chrony = { socket = "/run/c.sock" }', 1))
+    assert bench.evidence["a"]["chrony"].socket == "/run/c.sock"
+    assert bench.resolved()["evidence"]["a"]["chrony"]["socket"] == "/run/c.sock"
+    assert [source.name for source in sources_of(bench, bench.links[0])] == ["kernel", "chrony"]
+
+
+def test_time_that_a_site_has_from_a_link_crosses_it() -> None:
+    bench = parse(REAL.replace('["kernel"]', '["kernel"], time_from = "link:ab"', 1))
+    assert bench.link("ab").sync_over_link
+    assert bench.site("a").clock.time_from == "link:ab"
+    denied = REAL.replace('["kernel"]', '["kernel"], time_from = "link:ab"', 1)
+    denied = denied.replace('near = "a"', 'near = "a"\nsync_over_link = false', 1)
+    assert any("has its time from this link" in message for message in faults(denied))
 
 
 @pytest.mark.parametrize("value", ["3", '"text"', "[]", "[[1]]", "true"])

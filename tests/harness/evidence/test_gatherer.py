@@ -11,6 +11,7 @@ import pytest
 
 from harness.bench import load, parse
 from harness.clock import ClockState
+from harness.evidence import catalogue, phc
 from harness.evidence.gatherer import EvidenceGatherer, sources_of
 
 
@@ -193,3 +194,50 @@ def test_daemons_of_this_host_never_speak_for_the_far_end() -> None:
         + '[links.ba]\nnear = "b"\nfar = "a"\nfar_address = "10.0.0.1"\n'
     )
     assert {(s.site, s.name) for s in sources_of(bench, bench.link("ab"))} == {("a", "kernel"), ("a", "chrony")}
+
+
+def test_a_source_that_holds_something_open_is_closed_at_the_end() -> None:
+    source = Fake(lambda state: state)
+    closed: list[int] = []
+    source.close = lambda: closed.append(source.polls)  # type: ignore[attr-defined]
+    with EvidenceGatherer([source], 0.02, timeout_s=30):
+        assert closed == []
+    assert closed == [source.polls]
+
+
+def test_a_phc_is_told_what_ptp4l_said_last_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mock: no PHC and no ptp4l here. Whoever disciplines the PHC is asked for its last word."""
+    asked: list[ClockState | None] = []
+
+    class MockPhc(Fake):
+        def __init__(self, site: str, settings: object, follows: Callable[[], ClockState | None]) -> None:
+            super().__init__(lambda state: state, "phc")
+            self.follows = follows
+
+        def poll(self, at_ns: int) -> ClockState:
+            asked.append(self.follows())
+            return super().poll(at_ns)
+
+    monkeypatch.setattr(phc, "Phc", MockPhc)
+    entry = catalogue.CATALOGUE["linuxptp"]
+    mock = replace(entry, make=lambda site, settings, heard: Fake(lambda state: state, "linuxptp"))
+    monkeypatch.setitem(catalogue.CATALOGUE, "linuxptp", mock)
+    text = """
+[bench]
+name = "b"
+policy = "metro-2027"
+[sites.a.clock]
+sources = ["linuxptp", "phc"]
+phc = { device = "/dev/ptp0", ahead_s = 37 }
+[sites.b]
+[links.ab]
+near = "a"
+far = "b"
+far_address = "10.0.0.2"
+"""
+    bench = parse(text)
+    ptp4l, hardware = sources_of(bench, bench.links[0])
+    hardware.poll(1)
+    said = ptp4l.poll(2)
+    hardware.poll(3)
+    assert asked == [None, said]
