@@ -158,7 +158,7 @@ class Log:
 
         ``origin`` names the log, random when not given; ``key_file`` is the private key that signs its checkpoints.
         """
-        name = key_name(origin or f"millicert.invalid/log/{secrets.token_hex(8)}")
+        name = key_name(_random_name() if origin is None else origin)
         make_directory(path / CHECKPOINTS)
         if key_file is not None:
             keys.load(key_file)
@@ -169,10 +169,9 @@ class Log:
     def of(cls, results: Path, simulated: bool, instants: Instants = host_instants) -> Self:
         """The log of a results folder, made when there is none; simulated runs have theirs apart."""
         path = (results / "simulated" if simulated else results) / FOLDER
-        if not (path / ENTRIES).exists() or (path / ENTRIES).stat().st_size == 0:
-            log = cls.create(path, simulated, instants=instants)
-        else:
-            log = cls(path, instants=instants)
+        if not (path / CHECKPOINTS).exists():
+            make_directory(path / CHECKPOINTS)
+        log = cls(path, begin=(_random_name(), simulated), instants=instants)
         if log.history.simulated is not simulated:
             raise ArchiveError(
                 f"a log of {'simulated' if simulated else 'real'} runs at {path}", "one of the other kind", _RESTORE
@@ -400,6 +399,10 @@ class Log:
         key = VerifierKey(self.origin, private.verifier.public)
         if self.history.key() != key:
             self._write(KEY, {"key": key.line, "state": IN_USE, "owner": private.verifier.name})
+
+
+def _random_name() -> str:
+    return f"millicert.invalid/log/{secrets.token_hex(8)}"
 
 
 def told(found: Standing, witnessed: int) -> dict[str, Any]:
