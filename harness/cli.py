@@ -13,11 +13,13 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from harness import order as work
 from harness import patching, starter
 from harness import reflect as far_end
 from harness import visit as visiting
 from harness.archive import keys, signature
 from harness.archive import verify as archive
+from harness.archive.attach import attach as attach_journals
 from harness.artefact import Patch
 from harness.bench import check, load
 from harness.canonical import canonical, plain
@@ -35,6 +37,8 @@ PLANS = Path("testplans")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 bench_app = typer.Typer(no_args_is_help=True, help="Bench files: what stands where.")
 app.add_typer(bench_app, name="bench")
+order_app = typer.Typer(no_args_is_help=True, help="Work orders: what both ends of a measurement carry.")
+app.add_typer(order_app, name="order")
 key_app = typer.Typer(no_args_is_help=True, help="Keys that sign results.")
 app.add_typer(key_app, name="key")
 
@@ -77,6 +81,13 @@ def reflect(
     key: Annotated[Path | None, typer.Option(help="HMAC key file: authenticated mode.")] = None,
     journal: Annotated[Path | None, typer.Option(help="Where its clock evidence and counters go.")] = None,
     stateless: Annotated[bool, typer.Option(help="Echo sequence numbers: loss then has no direction.")] = False,
+    sign: Annotated[
+        Path | None, typer.Option(help="Private key: keep every reply's stamps, sign journal and stamps at the end.")
+    ] = None,
+    order: Annotated[Path | None, typer.Option(help="The work order under which it answers.")] = None,
+    trust: Annotated[
+        Path | None, typer.Option(help="File of verifier keys; one of them must have signed the order.")
+    ] = None,
 ) -> None:
     """Be the far end of a link until a signal ends it."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -93,12 +104,70 @@ def reflect(
 
     try:
         secret = None if key is None else read_key(key)
+        carried = _carried(order, trust)
         counters = far_end.serve(
-            listen, port, allow=allow or [], key=secret, journal_path=path, stateless=stateless, say=say
+            listen,
+            port,
+            allow=allow or [],
+            key=secret,
+            journal_path=path,
+            stateless=stateless,
+            say=say,
+            sign=None if sign is None else keys.load(sign),
+            order=carried,
         )
     except (HarnessError, ValueError) as why:
         _refuse(why)
     typer.echo(("\n" if live else "") + "  ".join(f"{name} {count}" for name, count in counters.items() if count))
+    if sign is not None:
+        typer.echo(f"signed    {path}; hand it over with the two files beside it whose names begin with its own")
+
+
+def _carried(order: Path | None, trust: Path | None) -> work.Signed | None:
+    """The order that a far end is given, with who signed it told. Raises HarnessError when trust refuses it."""
+    if order is None:
+        if trust is not None:
+            raise HarnessError("an --order for --trust to vouch for", "none", "leave --trust out, or give both")
+        return None
+    found = work.read(order)
+    vouched = "nobody vouches for that key here: --trust FILE does"
+    if trust is not None:
+        listed = keys.read_trust(trust)
+        found.check_trust(listed, time.time_ns())
+        vouched = f"trusted by {listed.where}"
+    for line in found.lines:
+        typer.echo(line)
+    typer.echo(f"          {vouched}")
+    return found
+
+
+@order_app.command("new")
+def order_new(
+    bench: Annotated[str, typer.Argument(help="A bench file, or the name of a known bench.")],
+    out: Annotated[Path, typer.Option(help="A new file for the order; both ends get a copy.")],
+    key: Annotated[Path, typer.Option(help="Private key of whoever orders, made by `millicert key new`.")],
+    policy: Annotated[str | None, typer.Option(help="Name or file of a policy instead of the bench's.")] = None,
+    plans: Annotated[Path, typer.Option(help="Folder of the test plans.")] = PLANS,
+    hours: Annotated[int, typer.Option(help="How long it holds, from now.", min=1, max=24 * 365)] = work.HOURS,
+) -> None:
+    """Order a measurement: links, streams, policy and days under a nonce, signed."""
+    try:
+        found = load(bench)
+        now = time.time_ns()
+        drawn = work.draw(
+            found,
+            read_policy(policy or found.policy),
+            steps_in(plans),
+            not_before_ns=now,
+            not_after_ns=now + hours * 3_600_000_000_000,
+        )
+        made = work.write(out, drawn, keys.load(key))
+    except HarnessError as why:
+        _refuse(why)
+    for line in made.lines:
+        typer.echo(line)
+    typer.echo(f"far end   millicert reflect --listen ADDRESS --sign KEY --order {out.name}")
+    typer.echo(f"near end  pytest testplans/ --bench {bench} --order {out.name}")
 
 
 @app.command()
@@ -288,6 +357,39 @@ def judge(
     typer.echo(f"result    {target}")
     incomplete = set() if result["complete"] else {ExitCode.INCOMPLETE}
     raise typer.Exit(int(worst({OF_VERDICT[str(result["verdict"])], *incomplete})))
+
+
+@app.command()
+def attach(
+    folder: Annotated[Path, typer.Argument(help="A sealed run.")],
+    journals: Annotated[list[Path], typer.Argument(help="Journals that far ends signed, one for each.")],
+    trust: Annotated[Path | None, typer.Option(help="File of verifier keys whose evidence counts.")] = None,
+    information_only: Annotated[
+        bool, typer.Option("--information-only", help="Show what they say, count none of it: any key, or none.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why it is attached now; stands in the new result.")] = "",
+) -> None:
+    """Judge a sealed run again with far ends' signed journals: a new result beside the old, which stays as it is."""
+    try:
+        trusted = None if trust is None else keys.read_trust(trust)
+        target, result, findings = attach_journals(
+            folder, journals, trust=trusted, information_only=information_only, reason=reason
+        )
+    except HarnessError as why:
+        _refuse(why)
+    for line in terminal.certification_table(result, terminal.language(os.environ)):
+        typer.echo(line)
+    for finding in findings:
+        for line in finding.lines:
+            typer.echo(line)
+    before = str(result["provenance"]["judged_again"]["verdict_before"])
+    typer.echo(f"before    {before}, which stays in {folder}")
+    typer.echo(f"result    {target}")
+    typer.echo(f"verify    millicert verify {target}")
+    typer.echo(f"UNSIGNED  millicert sign {target} --key FILE")
+    # What a far end hands over later must not make a FAIL disappear from a script's sight.
+    codes = {OF_VERDICT[str(result["verdict"])], OF_VERDICT["FAIL"] if before == "FAIL" else ExitCode.PASSED}
+    raise typer.Exit(int(worst(codes if result["complete"] else {*codes, ExitCode.INCOMPLETE})))
 
 
 def main() -> None:

@@ -93,6 +93,21 @@ class Signed:
         """What both ends write down of it."""
         return {"id": self.id, "nonce": self.order.nonce, "signer": self.signer.line}
 
+    @property
+    def lines(self) -> list[str]:
+        """It in words, for a person."""
+        order = self.order
+        return [
+            f"order     {self.id[:16]}  nonce {order.nonce}  signed by {self.signer.name}+{self.signer.id}",
+            f"          bench {order.bench}, policy {order.policy}, {_day(order.not_before_ns)} to "
+            f"{_day(order.not_after_ns)}",
+            *(
+                f"link      {link.name}: {link.near} → {link.far} at {link.far_address} port {link.far_port}, "
+                f"{len(link.flow_ports)} ports, SSID {link.ssid}"
+                for link in order.links
+            ),
+        ]
+
     def check_window(self, first_ns: int, last_ns: int) -> None:
         """Raise OrderError when the instants, ns since 1970 UTC, are not both within its validity."""
         order = self.order

@@ -72,6 +72,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--duration", metavar="SECONDS", type=_seconds, help="other stream length; shorter is INCOMPLETE")
     group.addoption("--rate", metavar="PPS", type=_rate, help="other packet rate; less than planned is INCOMPLETE")
     group.addoption("--policy", metavar="NAME|FILE", help="judge by this policy instead of the bench's")
+    group.addoption("--order", metavar="FILE", help="work order that both ends carry: `millicert order new`")
     group.addoption("--preflight-only", action="store_true", help="check the bench, measure nothing")
     group.addoption(
         "--resume",
@@ -119,6 +120,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 resume=config.getoption("--resume"),
                 waived=tuple(config.getoption("--waive")),
                 policy=config.getoption("--policy"),
+                order=None if config.getoption("--order") is None else Path(config.getoption("--order")),
             ),
         )
     except HarnessError as why:

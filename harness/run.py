@@ -29,6 +29,8 @@ from harness.evidence.gatherer import EvidenceGatherer, sources_of
 from harness.evidence.kernel import Kernel
 from harness.link import Link
 from harness.measurement import Calibration, Health, Measurement
+from harness.order import OrderedStream, Signed, departures, tie
+from harness.order import read as read_order
 from harness.policy import Requirement
 from harness.policy import parse as parse_policy
 from harness.report import junit, pdf, phrases, plots
@@ -81,6 +83,8 @@ class Options:
     waived: tuple[str, ...] = ()
     policy: str | None = None
     """Name or path of a policy that replaces the bench's."""
+    order: Path | None = None
+    """File of the work order that the run carries out."""
 
 
 def read_key(path: Path) -> bytes:
@@ -125,6 +129,11 @@ class Run:
             raise BenchError(
                 f"a policy for real links on bench {bench.name}", f"{self.policy.id}, a rehearsal", "choose metro-2027"
             )
+        self.order: Signed | None = None
+        if options.order is not None:
+            self.order = read_order(options.order)
+            self.order.check_window(time.time_ns(), time.time_ns())
+            self.bench = tie(self.order, bench, self.policy_text)
         self.stop = engine.Stop()
         self.measuring = False
         self.unprinted = ""
@@ -198,9 +207,11 @@ class Run:
                 "plans": sorted({test.split("::")[0] for test, _, _ in steps}),
                 "simulated": simulated,
                 "links": [link.name for link in self.bench.links],
-                "incomplete": self._unplanned() + self.shortened,
+                "incomplete": self._unplanned() + self.shortened + self._departures(),
                 "waived": list(self.options.waived),
+                **({} if self.order is None else {"order": self.order.told}),
             },
+            **({} if self.order is None else {"order": {**self.order.told, "envelope": self.order.envelope}}),
         }
         if self.options.resume:
             self._resume(body)
@@ -256,6 +267,14 @@ class Run:
             for link in self.bench.links
             if (link.name, each.id) not in planned
         ]
+
+    def _departures(self) -> list[str]:
+        """What the work order wants and this run does not plan just so."""
+        if self.order is None:
+            return []
+        steps = self.steps
+        planned = [OrderedStream(link, step.requirement, self.stream_of(step, link)) for _, link, step in steps]
+        return departures(self.order, planned)
 
     def _resume(self, body: Mapping[str, object]) -> None:
         wanted = self.options.resume or "newest"

@@ -39,6 +39,8 @@ FARTHEST_NS: Final = 500_000_000
 time between two polls."""
 
 
+_SHOWN: Final = 20
+"""Disagreements told to a person; all stand in agreement.json."""
 _ROUND: Final = 10
 """States of each source kept from before and after a run."""
 
@@ -84,6 +86,26 @@ class Finding:
                 for each in self.agreements
             },
         }  # fmt: skip
+
+    @property
+    def lines(self) -> list[str]:
+        """It in words, for a person."""
+        far = self.journal
+        by = "unsigned" if far.signer is None else f"signed by {far.signer.name}+{far.signer.id}"
+        use = "its evidence counts" if self.admitted and not self.misplaced else "information only"
+        named = self.disagreements
+        return [
+            f"far end   {far.path.name}, {by}: {use}",
+            *([f"          {self.misplaced}"] if self.misplaced else []),
+            *([] if far.ended else ["          it was cut off"]),
+            *([f"          {far.lost} replies could not be kept there"] if far.lost else []),
+            *(
+                f"          {each.measurement}: {each.agreed} of {each.compared} replies with the same stamps"
+                for each in self.agreements
+            ),
+            *(f"          {measurement}: {second.told}" for measurement, second in named[:_SHOWN]),
+            *([f"          {len(named) - _SHOWN} more seconds in {AGREEMENT}"] if len(named) > _SHOWN else []),
+        ]
 
     @property
     def disagreements(self) -> list[tuple[str, Disagreement]]:
