@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from harness.archive import keys
 from harness.archive.keys import KeyFileError, VerifierKey
 
-GO_CHECKSUM_DATABASE = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
-"""A verifier key that the world knows: an id we did not compute."""
+PUBLISHED = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+"""The verifier key in the documentation of the form's first implementation: an id we did not compute."""
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def a_key(name: str = "lab.example.org", seed: int = 1) -> VerifierKey:
 
 
 def test_a_verifier_key_is_spelled_as_everyone_spells_it() -> None:
-    key = VerifierKey.parse(GO_CHECKSUM_DATABASE, "here")
-    assert (key.name, key.id, len(key.public)) == ("sum.golang.org", "033de0ae", 32)
-    assert key.line == GO_CHECKSUM_DATABASE
+    key = VerifierKey.parse(PUBLISHED, "here")
+    assert (key.name, key.id, len(key.public)) == ("PeterNeumann", "c74f20a3", 32)
+    assert key.line == PUBLISHED
 
 
 def test_a_new_key_is_its_owners_alone_and_signs(private: Path) -> None:
@@ -245,7 +245,7 @@ def test_every_mistake_of_a_trust_file_is_told_at_once_with_its_line(tmp_path: P
         one,
         f"{three} until=2026-01-01 from=2026-01-02",
         f"{four} from=2026-01-01 from=2026-01-02 for=ever",
-        "sum.golang.org+033de0ae+" + base64.b64encode(b"\x02" + bytes(32)).decode(),
+        "lab+033de0ae+" + base64.b64encode(b"\x02" + bytes(32)).decode(),
         a_key("signer-1-again", 1).line,
     ]
     path = tmp_path / "trust"
@@ -286,9 +286,9 @@ def test_no_text_is_a_key_by_accident(text: str) -> None:
         VerifierKey.parse(text, "here")
 
 
-@given(st.integers(0, len(GO_CHECKSUM_DATABASE) - 1), st.characters(codec="utf-8"))
+@given(st.integers(0, len(PUBLISHED) - 1), st.characters(codec="utf-8"))
 def test_a_changed_character_of_a_key_is_found(at: int, character: str) -> None:
-    text = GO_CHECKSUM_DATABASE[:at] + character + GO_CHECKSUM_DATABASE[at + 1 :]
-    if text != GO_CHECKSUM_DATABASE:
+    text = PUBLISHED[:at] + character + PUBLISHED[at + 1 :]
+    if text != PUBLISHED:
         with pytest.raises(KeyFileError):
             VerifierKey.parse(text, "here")
