@@ -266,6 +266,8 @@ class _View:
             made.append(Part("主时钟准确度", "grandmaster accuracy", accuracy, origin))
         if not self._properties.flag("timeTraceable"):
             lacking.append("timeTraceable 0: the grandmaster's accuracy is against no primary reference")
+        if given.clock == "system" and not self._properties.flag("currentUtcOffsetValid"):
+            lacking.append("currentUtcOffsetValid 0: the whole seconds of CLOCK_REALTIME rest on ptp4l's configuration")
         if given.network_ns is None:
             lacking.append("network_ns is not declared")
         else:

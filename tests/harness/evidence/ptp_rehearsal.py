@@ -6,12 +6,13 @@ import contextlib
 import itertools
 import mmap
 import os
+import re
 import shutil
 import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -148,6 +149,10 @@ class Rehearsal:
 
     def __enter__(self) -> Self:
         self.folder.chmod(0o700)
+        for path in Path("/run/netns").glob("mcptp*"):  # of a run that was killed
+            owner = re.match(r"mcptp([0-9]+)[a-z]", path.name)
+            if owner is not None and not Path("/proc", owner.group(1)).exists():
+                run("ip", "netns", "del", path.name)
         return self
 
     def __exit__(
@@ -218,6 +223,7 @@ class Rehearsal:
         ports = [word for interface in interfaces for word in ("-i", interface)]
         command = [
             *("ip", "netns", "exec", space, "setpriv", "--bounding-set=-sys_time", "--inh-caps=-sys_time"),
+            *("--pdeathsig", "KILL"),
             *("env", f"LD_PRELOAD={self.shim()}", f"VIRTUAL_CLOCK={clock.path}"),
             *("ptp4l", "-f", str(self.folder / f"{name}.cfg"), *ports),
         ]
@@ -236,9 +242,3 @@ class Rehearsal:
         """A clock that is wrong by what is given."""
         path = self.folder / f"clock{next(_numbers)}"
         return VirtualClock(path, error_ns=error_ns, natural_ppb=natural_ppb, receive_ns=receive_ns)
-
-
-@contextlib.contextmanager
-def rehearsal() -> Iterator[Rehearsal]:
-    with Rehearsal() as made:
-        yield made

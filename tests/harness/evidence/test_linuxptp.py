@@ -151,22 +151,28 @@ def test_every_class_has_an_origin() -> None:
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "synchronised", "tai_utc_s", "leap"),
+    ("was", "now", "synchronised", "bound_ns", "tai_utc_s", "leap"),
     [
-        ("ptpTimescale          1", "ptpTimescale          0", None, None, False),
-        ("currentUtcOffsetValid 1", "currentUtcOffsetValid 0", True, None, False),
-        ("leap61                0", "leap61                1", True, 37, True),
-        ("leap59                0", "leap59                1", True, 37, True),
-        ("currentUtcOffset      37", "currentUtcOffset      38", True, 38, False),
+        ("ptpTimescale          1", "ptpTimescale          0", None, None, None, False),
+        ("currentUtcOffsetValid 1", "currentUtcOffsetValid 0", True, None, None, False),
+        ("leap61                0", "leap61                1", True, 1583, 37, True),
+        ("leap59                0", "leap59                1", True, 1583, 37, True),
+        ("currentUtcOffset      37", "currentUtcOffset      38", True, 1583, 38, False),
     ],
 )
 def test_the_flags_of_the_time_scale(
-    was: str, now: str, synchronised: bool | None, tai_utc_s: int | None, leap: bool
+    was: str, now: str, synchronised: bool | None, bound_ns: int | None, tai_utc_s: int | None, leap: bool
 ) -> None:
     assert was in SLAVE
     state = state_of("a", 9, SLAVE.replace(was, now), DECLARED)
-    assert (state.synchronised, state.tai_utc_s, state.leap_pending) == (synchronised, tai_utc_s, leap)
-    assert (state.bound_ns is None) is (synchronised is None)
+    assert (state.synchronised, state.bound_ns) == (synchronised, bound_ns)
+    assert (state.tai_utc_s, state.leap_pending) == (tai_utc_s, leap)
+
+
+def test_a_phc_counts_tai_and_needs_no_utc_offset() -> None:
+    text = SLAVE.replace("currentUtcOffsetValid 1", "currentUtcOffsetValid 0").replace("SOFTWARE", "HARDWARE")
+    state = state_of("a", 9, text, replace(DECLARED, clock="phc"))
+    assert (state.bound_ns, state.tai_utc_s) == (1583, None)
 
 
 def test_an_arbitrary_time_scale_is_named() -> None:
