@@ -320,12 +320,12 @@ def test_the_identity_has_four_fields_and_tells_a_simulation() -> None:
 
 def test_closing_ends_an_exchange_under_way(counter: Any, fake: ModuleType) -> None:
     counter.faults.append(fake.silent)
-    port = Port(counter.resource, timeout_s=30)
+    port = Port(counter.resource, timeout_s=10)
     found: list[BaseException] = []
 
     def ask() -> None:
         try:
-            port.query("READ?")
+            port.query("READ?", 60)
         except (PortLostError, PortClosedError) as why:
             found.append(why)
 
