@@ -112,11 +112,6 @@ class Tracking:
         return -int(self.offset_s * 10**9)
 
     @property
-    def bound_ns(self) -> int:
-        """|offset| + root dispersion + root delay / 2, each rounded up to ns (RFC 5905 11.2: the root distance)."""
-        return abs(self.offset_ns) + _ns_up(self.root_dispersion_s) + _ns_up(self.root_delay_s / 2)
-
-    @property
     def skew_ppb(self) -> int:
         """Largest rate error it admits: residual frequency plus its bound, ppb rounded up."""
         return int(((abs(self.residual_ppm) + self.skew_ppm) * 1000).to_integral_value(ROUND_CEILING))
@@ -289,7 +284,10 @@ def _contradiction(report: Report, settings: Settings) -> str:
 
 
 def parts_of(tracking: Tracking, settings: Settings) -> tuple[Part, ...]:
-    """What the bound is the sum of, ns rounded up; a declared floor takes its share out of the root delay."""
+    """What the bound is the sum of, each rounded up to ns: |offset| and the root distance (RFC 5905 11.2).
+
+    A declared floor takes its share out of the root delay; the reference's own error comes on top.
+    """
     said = "chronyc tracking"
     beyond_s = tracking.root_delay_s - Decimal(settings.floor_ns or 0) / 10**9
     parts = [

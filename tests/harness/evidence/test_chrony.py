@@ -60,6 +60,7 @@ def test_a_positive_system_offset_is_a_clock_that_is_slow(said: str, offset_ns: 
         (",Normal\n", ",Not synchronised\n"),
         ("0A4D0101,10.77.1.1,2", "7F7F0101,,1"),  # `local`: follows itself
         ("0A4D0101,10.77.1.1,2", "00000000,,0"),
+        ("0A4D0101,", "00000000,"),
         ("10.77.1.1,2", "10.77.1.1,16"),
     ],
 )
@@ -204,6 +205,8 @@ def test_an_announced_leap_second(status: str, pending: bool) -> None:
         ("Normal", "normal"),
         ("0A4D0101", "0a4d0101"),
         ("0.000001466", "-0.000001466"),
+        ("0.000002935", "-0.000002935"),
+        ("0.998", "-0.998"),
         ("0.000001466", "nan"),
         ("0.000001466", "1e-6"),
         ("0.000001466", "0,000001466"),

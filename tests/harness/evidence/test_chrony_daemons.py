@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.clock import ClockState
-from harness.evidence.chrony import Chrony, Settings, parse_report
+from harness.evidence.chrony import Chrony, Settings, parse_report, parts_of
 
 PREFIX = "mc-chrony-"
 PATIENCE_S = 30.0
@@ -183,7 +183,7 @@ def test_a_client_locks_and_its_parts_add_up(stage: Stage) -> None:
     assert abs(state.offset_ns) == state.parts[0].half_width_ns
     assert state.leap_pending is False
     report = parse_report(state.raw)
-    assert report.tracking.bound_ns == state.bound_ns
+    assert parts_of(report.tracking, Settings()) == state.parts
     assert [source.name for source in report.sources] == ["127.0.0.1"]
     assert report.servers is not None
 
@@ -193,7 +193,8 @@ def test_what_the_bench_declares_of_the_server(stage: Stage) -> None:
     told = Settings(server="127.0.0.1", reference_ns=100, reference_origin="PRTC-A")
     state = stage.poll("locked", told)
     assert state.parts[-1].half_width_ns == 100
-    assert state.bound_ns == parse_report(state.raw).tracking.bound_ns + 100
+    assert state.bound_ns == 100 + sum(part.half_width_ns for part in state.parts[:-1])
+    assert state.parts[:-1] == parts_of(parse_report(state.raw).tracking, Settings())
     other = stage.poll("locked", Settings(server="127.0.0.9", reference_ns=100, reference_origin="PRTC-A"))
     assert (other.synchronised, other.bound_ns) == (None, None)
     assert "follows 127.0.0.1, the bench declares 127.0.0.9" in other.raw

@@ -390,6 +390,21 @@ def test_a_first_pulse_is_waited_for_and_later_ones_are_found() -> None:
     assert device.waited == before
 
 
+def test_only_the_last_seconds_are_remembered_and_a_phc_that_is_set_back_is_followed_anew() -> None:
+    device = MockOfAPhc()
+    source = Phc("a", PULSED, device=device)
+    for second in range(10):
+        device.system, device.phc = NOW + second * SECOND, NOW + TAI + second * SECOND
+        device.pulse(device.phc)
+        state = source.poll(device.system)
+        assert state.synchronised is True
+    assert len(json.loads(state.raw)["edges"]) == 5
+    for synchronised in (None, True):  # at first the old pulses lie in the future
+        device.system, device.phc = NOW - 100 * SECOND, NOW + TAI - 100 * SECOND
+        device.pulse(device.phc)
+        assert source.poll(device.system).synchronised is synchronised
+
+
 def test_the_channel_is_enabled_and_its_pin_connected() -> None:
     device = MockOfAPhc()
     poll(device, replace(PULSED, pps_channel=1, pps_pin=3))
@@ -474,6 +489,12 @@ def test_edges_faster_than_they_can_be_read_end_the_poll() -> None:
 def test_folding_keeps_the_phase(ns: int) -> None:
     assert -SECOND // 2 <= folded(ns) < SECOND // 2
     assert (folded(ns) - ns) % SECOND == 0
+
+
+@pytest.mark.parametrize("octets", [struct.pack("=qII", 1, SECOND, 0), struct.pack("=qII", 1 << 40, 0, 0)])
+def test_what_is_no_time_is_refused(octets: bytes) -> None:
+    with pytest.raises(ValueError, match="no time"):
+        phc.clock_time(octets, 0)
 
 
 @given(st.binary(max_size=200))
