@@ -1,4 +1,4 @@
-"""Particulars of a test report: ISO/IEC 17025:2017 7.8.2.1 letter by letter."""
+"""Particulars of a test report: ISO/IEC 17025:2017 7.8.2.1, 7.8.3.1, 7.8.6.2 with 7.8.8 item by item."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def _joined(*parts: str) -> str:
 
 
 def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
-    """ISO/IEC 17025:2017 7.8.2.1 a to p: each letter with its text, or with the reason why there is none.
+    """ISO/IEC 17025:2017 7.8: each item with its text, or with the reason why there is none.
+
+    7.8.2.1 a to p by their letters, then what 7.8.3.1, 7.8.6.2 and 7.8.8.3 add for tests, by clause with letter.
 
     Entries: {"letter", "name", "value", "missing"}; exactly one of value and missing is not empty.
     """
@@ -115,18 +117,8 @@ def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
         ),
         "p": (Phrase("外部提供的结果", "External providers"), _words(provenance.get("external")), _NONE),
     }
-    entries = []
-    for letter in _MARKS:
-        name, value, missing = values[letter]
-        has = value if isinstance(value, Phrase) else value.strip()
-        entries.append(
-            {
-                "letter": letter,
-                "name": pair(name),
-                "value": (pair(has) if isinstance(has, Phrase) else has) if has else "",
-                "missing": "" if has else pair(missing),
-            }
-        )
+    entries = [_entry(letter, *values[letter]) for letter in _MARKS]
+    entries += _of_a_test(result, provenance)
     operator = lab(provenance, "operator")
     entries.append(
         {
@@ -137,6 +129,48 @@ def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
         }
     )
     return entries
+
+
+def _entry(letter: str, name: Phrase, value: str | Phrase, missing: Phrase) -> dict[str, Any]:
+    has = value if isinstance(value, Phrase) else value.strip()
+    return {
+        "letter": letter,
+        "name": pair(name),
+        "value": (pair(has) if isinstance(has, Phrase) else has) if has else "",
+        "missing": "" if has else pair(missing),
+    }
+
+
+def _of_a_test(result: Result, provenance: Result) -> list[dict[str, Any]]:
+    """What a report of a test states beyond 7.8.2.1."""
+    machine: Result = provenance.get("machine") or {}
+    rules = sorted({rule for r in result.get("requirements", []) for rule in r.get("rule_ids", [])})
+    again: Result = provenance.get("judged_again") or {}
+    named = _joined(*(str(r.get("id")) for r in result.get("requirements", [])), *rules)
+    conditions = _joined(*(_words(machine.get(key)) for key in ("cpu", "kernel", "clocksource")))
+    items: dict[str, tuple[Phrase, str | Phrase, Phrase]] = {
+        "7.8.3.1 a": (
+            Phrase("检测条件", "Conditions of test"),
+            f"{conditions}; 见流表 see the streams" if conditions else "",
+            Phrase("主机未知，见流表", "the host is unknown; see the streams"),
+        ),
+        "7.8.3.1 b c, 7.8.6.2": (
+            Phrase("符合性声明、不确定度", "Conformity, uncertainty"),
+            f"{named}: 见判定框、预算 see boxes, budget" if named else "",
+            Phrase("没有可声明的结果", "no result to state it of"),
+        ),
+        "7.8.3.1 d e": (
+            Phrase("意见、其他信息", "Opinions, further information"),
+            "",
+            Phrase("未给出，亦无要求", "none is given or required"),
+        ),
+        "7.8.8.3": (
+            Phrase("更改", "Amendment"),
+            _joined(f"supersedes {again.get('run')}", _words(again.get("reason"))) if again else "",
+            Phrase("首次签发", "first issue"),
+        ),
+    }
+    return [_entry(clause, *items[clause]) for clause in items]
 
 
 def deviations(result: Result) -> list[str]:

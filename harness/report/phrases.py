@@ -148,6 +148,8 @@ GATES: Final[dict[str, Phrase]] = {
     "evidence-coverage": Phrase("证据覆盖", "Evidence coverage"),
     "shared-clock": Phrase("共用时钟", "Shared clock"),
     "sync-topology": Phrase("同步路径独立", "Sync topology"),
+    "reference-change": Phrase("参考源切换", "Change of reference"),
+    "clock-agreement": Phrase("时钟来源一致", "Agreement of sources"),
     "leap": Phrase("闰秒", "Leap second"),
     "kernel-steps": Phrase("系统时钟阶跃", "Kernel clock steps"),
     "time-scale": Phrase("时间尺度", "Time scale"),

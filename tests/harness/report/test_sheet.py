@@ -123,8 +123,20 @@ def test_no_variant_of_a_result_breaks_the_report(example: Result, variant: str)
 def test_every_17025_letter_has_text_or_a_reason(example: Result) -> None:
     for result in (example, {"verdict": "INVALID", "provenance": {}}):
         entries = [e for e in particulars(result, ISSUED) if e["letter"]]
-        assert "".join(e["letter"] for e in entries) == "abcdefghijklmnop"
+        assert "".join(e["letter"] for e in entries if len(e["letter"]) == 1) == "abcdefghijklmnop"
+        clauses = [e["letter"] for e in entries if len(e["letter"]) > 1]
+        assert clauses == ["7.8.3.1 a", "7.8.3.1 b c, 7.8.6.2", "7.8.3.1 d e", "7.8.8.3"]
         assert all(bool(e["value"]) != bool(e["missing"]) for e in entries)
+
+
+def test_a_report_judged_again_names_what_it_supersedes_and_why(example: Result) -> None:
+    def amendment() -> Any:
+        return next(e for e in particulars(example, ISSUED) if e["letter"] == "7.8.8.3")
+
+    assert amendment()["value"] == ""
+    assert "first issue" in amendment()["missing"].values()
+    example["provenance"]["judged_again"] = {"run": "20261122T110514Z-abcdef", "reason": "the authority's own rule"}
+    assert amendment()["value"] == "supersedes 20261122T110514Z-abcdef, the authority's own rule"
 
 
 def test_lab_fields_arrive(example: Result) -> None:
