@@ -7,7 +7,6 @@ import fcntl
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -19,7 +18,7 @@ from harness.archive.note import Checkpoint, Note
 from harness.disk import read_file
 from harness.errors import ArchiveError, HarnessError
 
-_RUN: Final = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}", re.ASCII)
+_RUN: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}", re.ASCII)
 
 State = Literal["ok", "failed", "note"]
 
@@ -231,14 +230,10 @@ def _runs(path: Path, history: History) -> Iterator[Finding]:
         problems = _differs(results / name, each)
         state: State = "failed" if problems else "ok"
         yield Finding(state, name, "; ".join(problems) or f"as logged in entry {each.n}: {each.text('verdict')}")
-    begun = history.entries[0].utc_ns // 1_000_000_000
     for folder in sorted(results.iterdir()):
-        stamp = _RUN.fullmatch(folder.name)
-        if stamp is None or not folder.is_dir() or history.plan(folder.name) is not None:
+        if not _RUN.fullmatch(folder.name) or not folder.is_dir() or history.plan(folder.name) is not None:
             continue
-        # The folder's name is made before its plan is logged, in the same second or a few before.
-        made = datetime.strptime(stamp[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
-        if made < begun:
+        if history.predates(folder.name):
             yield Finding("note", folder.name, "older than the log")
         elif bag.sealed(folder):
             yield Finding("failed", folder.name, "sealed, and the log never heard of it")

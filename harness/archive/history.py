@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from harness.archive import merkle
@@ -35,6 +37,7 @@ TORN: Final = "torn"
 IN_USE: Final = "in use"
 WITHDRAWN: Final = "withdrawn"
 
+_RUN: Final = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _KEYS: Final = {"n", "kind", "utc_ns", "data"}
 
 
@@ -130,6 +133,12 @@ class History:
         """The run's first sealing; a second one would be a rewriting. None when it was never sealed."""
         return next((each for each in self.of(run) if each.kind == SEALED), None)
 
+    def predates(self, run: str) -> bool:
+        """Whether the run's name says that it was begun before the log was."""
+        stamp = _RUN.match(run)
+        begun = self.entries[0].utc_ns if self.entries else 0
+        return stamp is not None and _second(stamp[0]) < begun // 1_000_000_000
+
     @property
     def unended(self) -> tuple[Entry, ...]:
         """Plans of runs that neither ended nor were stopped, as far as the log was told: running, or killed."""
@@ -143,3 +152,11 @@ class History:
             elif each.kind in (SEALED, CUT_OFF, ABORTED):
                 open_runs.pop(each.run, None)
         return tuple(open_runs.values())
+
+
+def _second(stamp: str) -> float:
+    """Time in a run's name, s since 1970 UTC; never, when it holds none."""
+    try:
+        return datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return float("inf")

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from harness.archive import bag, joining, signature, superseding
+from harness.archive import bag, joining, logged, signature, superseding
 from harness.archive.folder import (
     CALIBRATIONS,
     ENVIRONMENT,
@@ -255,6 +255,18 @@ def _vouched(signer: VerifierKey, utc_ns: int, trust: Trust | None) -> tuple[Sta
     return "ok", f"trusted key {key}, valid {listed.validity}"
 
 
+def _log(case: Case) -> Iterator[Check]:
+    """The run's entries in the log of its results folder, or in a proof from it."""
+    for row in logged.log_rows(case.path, case.run.name, case.book, case.trust):
+        yield Check(Level.LOG, *row)
+
+
+def _time(case: Case) -> Iterator[Check]:
+    """Witnesses outside of the log since the folder was sealed."""
+    for row in logged.time_rows(case.path, case.run.name, case.trust):
+        yield Check(Level.TIME, *row)
+
+
 def _recomputed(case: Case) -> Iterator[Check]:
     names = ("result", "software") if case.again else ("calibration", "result", "software")
     if case.book is None:
@@ -445,6 +457,8 @@ def _software(case: Case) -> Check:
 _STEPS: Final[tuple[tuple[Level, Callable[[Case], Iterator[Check]]], ...]] = (
     (Level.HASHES, _hashes),
     (Level.SIGNATURES, _signatures),
+    (Level.LOG, _log),
+    (Level.TIME, _time),
     (Level.RECOMPUTED, _recomputed),
     (Level.RENDERED, _rendered),
 )
