@@ -168,7 +168,6 @@ def _create(path: Path, data: bytes, mode: int) -> None:
         raise refusal(path, error) from error
     try:
         try:
-            os.fchmod(handle, mode)
             write_all(handle, data)
             os.fsync(handle)
         finally:

@@ -33,6 +33,18 @@ def signer(name: str = "lab", seed: int = 1) -> SigningKey:
 LAB, HEAD = signer(), signer("head@lab.example.org", 2)
 
 
+@pytest.fixture(scope="module")
+def made_once(kit: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = kit.whole_run(tmp_path_factory.mktemp("made-once"))
+    return path
+
+
+@pytest.fixture
+def sealed(made_once: Path, tmp_path: Path) -> Path:
+    """A copy: the disk is waited for only once."""
+    return shutil.copytree(made_once, tmp_path / "simulated" / made_once.name)
+
+
 @pytest.fixture
 def signed(kit: Any, sealed: Path) -> Path:
     """A run signed by LAB one minute after noon."""
@@ -250,6 +262,19 @@ def test_every_octet_of_a_signature_counts(signed: Path) -> None:
         assert name in found.detail
     path.write_bytes(whole)
     assert sound(rows(signed))
+
+
+def test_base64_has_one_spelling(signed: Path) -> None:
+    """The last character of 64 octets holds four bits that mean nothing."""
+    path = file_of(signed)
+    whole = path.read_bytes()
+    at = whole.index(b'"sig":"') + 7 + 85
+    assert whole[at + 1 : at + 4] == b'=="'
+    name = path.relative_to(signed).as_posix()
+    for xor in range(1, 256):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ xor]) + whole[at + 1 :])
+        with pytest.raises(ArchiveError, match=name):
+            signature.load(signed, name)
 
 
 def test_every_octet_of_what_is_signed_counts(signed: Path) -> None:
