@@ -49,6 +49,8 @@ VERSION_WAIT_S: Final = 3.0
 FIRST_S: Final = 1.2
 """A first poll waits this long for one whole second of sentences."""
 RETRY_S: Final = 0.5
+_SYSTEMS_KEPT: Final = 8
+"""GSA sentences of different constellations kept; there are six."""
 
 # the order in which sentences are kept where not all fit into one reading; TIM-TP first: its past counts too
 _ORDER: Final = (
@@ -441,8 +443,8 @@ def _explain(settings: Settings, why: Exception) -> str:
 class Gnss:
     """A receiver heard by a thread of its own from the first poll until `close`; nothing in it is configured by us.
 
-    The one thing ever sent is the question what it is (MON-VER). At most the last sentence of each kind is kept, and
-    the last `PULSES_ENOUGH` announced pulses. A port that fails is opened again until it comes back; what was heard
+    The one thing ever sent is the question what it is (MON-VER). Only the last sentence of each kind is kept, with the
+    last `PULSES_ENOUGH` announced pulses. A port that fails is opened again until it comes back; what was heard
     before is then forgotten, because another receiver may have been plugged in.
     """
 
@@ -529,13 +531,14 @@ class Gnss:
             words = sentence.octets.split(b"*")[0].split(b",")
             system = words[18] if len(words) > 18 else sentence.octets[1:3]
             key += " " + system[:2].decode("ascii")
-        if key in self._latest or len(self._latest) < 40:
-            self._latest[key] = sentence
+            if key not in self._latest and sum(each.startswith("GSA") for each in self._latest) >= _SYSTEMS_KEPT:
+                return
+        self._latest[key] = sentence
 
     def _read(self, at_ns: int) -> ClockState:
         try:
             return state_of(self.site, at_ns, self._settings, self._raw())
-        except ValueError as why:
+        except (ValueError, OverflowError) as why:  # a time beyond the year 9999 among them
             return ClockState(
                 self.site, self.name, at_ns, None, None, None, None, None, "", f"# unknown: {why}"[:_FINDINGS_OCTETS]
             )

@@ -468,9 +468,12 @@ def test_a_huge_length_swallows_nothing_and_half_a_frame_is_let_go() -> None:
     assert len(cutter.feed(b"\xb5\x62\x01\x07\xff\xff" + good, 0.0)) == 1
     cutter = Cutter()
     assert cutter.feed(b"\xb5\x62\x0a\x04\xac\x03" + good, 0.0) == []  # a length that MON-VER may have is awaited
-    found = cutter.feed(b"", GAP_S + 0.1)
+    assert cutter.feed(bytes(20), 0.4) == []
+    found = cutter.feed(b"", 0.4 + GAP_S + 0.1)
     assert [each.octets for each in found] == [good]
     assert found[0].at_s == 0.0  # dated by when it came, not by when it was found
+    assert cutter.feed(b"$" + b"A" * 5_000, 3.0) == []
+    assert len(cutter._held) == 0  # no line is that long
     assert cutter.feed(good[:10], 5.0) == []
     assert [each.at_s for each in cutter.feed(good[10:], 5.2)] == [5.2]
     assert cutter.feed(good[:10], 6.0) == []
@@ -551,6 +554,17 @@ def test_a_receiver_that_says_more_than_fits_is_cut_and_judged_by_what_was_kept(
     assert len(state.raw.encode()) <= RAW_OCTETS
     assert state.synchronised is True
     assert state_of("a", AT_NS, GOOD, state.raw) == state
+
+
+def test_satellite_sentences_of_invented_constellations_crowd_out_nothing() -> None:
+    gnss = Gnss("a", GOOD)
+    for number in range(100):
+        gnss._hear(nmea(GSA.format("05", f"{number:02d}")))
+    for each in Truth(AT).epoch():
+        gnss._hear(each)
+    assert gnss._read(AT_NS).synchronised is True
+    assert len(gnss._latest) < 30
+    assert gnss._read(10**30).synchronised is None  # an absurd time of the asker is no reason to raise
 
 
 def test_without_an_answer_to_what_are_you_there_is_no_identity_at_first() -> None:
