@@ -123,12 +123,14 @@ class Stage:
 
 
 def sweep() -> None:
-    """Namespaces of test runs that were killed."""
+    """What test runs that were killed left behind."""
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
     for line in listed.splitlines():
         name = line.split(" ")[0]
         if name.startswith(PREFIX) and not Path(f"/proc/{name.removeprefix(PREFIX)}").exists():
             subprocess.run(["ip", "netns", "delete", name], check=False)
+            for folder in Path("/tmp").glob(f"{name}-*"):  # noqa: S108 - folders of our own name
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,7 @@ def stage() -> Iterator[Stage]:
         pytest.skip("network namespaces need root, ip (iproute2) and setpriv (util-linux)")
     sweep()
     # a short path: a Unix socket's name holds 107 octets
-    folder = Path(tempfile.mkdtemp(prefix="mc-chrony-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
     folder.chmod(0o750)
     made = Stage(chronyd, folder)
     added = subprocess.run(["ip", "netns", "add", made.namespace], capture_output=True, text=True, check=False)
