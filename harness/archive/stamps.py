@@ -139,13 +139,13 @@ def encode(rows: Replies) -> bytes:
 
 def decode(data: bytes, name: str) -> Replies:
     """The rows of one chunk; ArchiveError when it is damaged. ``name`` is for the message."""
-    arrays = unzipped(data, name)
     try:
+        arrays = unzipped(data, name)
         head = arrays["head"].tolist()
         if len(head) != 2 or head[0] != _VERSION or not 1 <= head[1] <= MOST:
             raise ArchiveError(f"stamps of format {_VERSION} in {name}", str(head)[:60], "get it anew from the far end")
         columns = {each: _column(arrays, each, head[1]) for each in (*_STEPS, *_WHOLE)}
-    except (KeyError, ValueError, IndexError, TypeError, OverflowError) as error:
+    except (KeyError, ValueError, IndexError, TypeError, OverflowError, RuntimeError) as error:
         found = f"{type(error).__name__}: {error}"
         raise ArchiveError(f"whole stamps in {name}", found, "get it anew from the far end") from error
     told = columns["told"] != 0
