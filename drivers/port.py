@@ -81,11 +81,11 @@ def identity(reply: str) -> Identity:
 class Port:
     """One instrument at a VISA resource name, identified; safe to use from several threads.
 
-    Each exchange waits at most ``timeout_s`` seconds for its turn, as long for the session to be brought back into
-    step where the last exchange failed, and as long for itself. A session that timed out is dirty: what it still owes
-    is thrown away and `*IDN?` must answer as it did when opened before anything else is said, else the port is lost and
-    closed. It never opens again by itself, as an instrument that comes back may have lost its settings, and never sends
-    anything twice.
+    Each exchange waits at most ``timeout_s`` seconds for its turn and as long for itself; where the last one failed,
+    also as long as that was given, for the session to be brought back into step. A session that timed out is dirty:
+    what it still owes is thrown away and `*IDN?` must answer as it did when opened before anything else is said, else
+    the port is lost and closed. It never opens again by itself, as an instrument that comes back may have lost its
+    settings, and never sends anything twice.
 
     ``ends_out`` and ``ends_in`` end a message and an answer. ``log`` gets every octet. Only for instruments that answer
     in the order they were asked.
