@@ -317,8 +317,10 @@ def _person(*, untouched: bool) -> patching.Person:
 
 
 def _ask(request: str) -> None:
-    """Wait for a person at the terminal."""
-    input(f"{request}; then press Enter ")
+    """Wait for a person at the terminal. Raises EOFError when there is nobody any more."""
+    typer.echo(f"{request}; then press Enter ", nl=False)
+    if not sys.stdin.readline():
+        raise EOFError
 
 
 @app.command()
