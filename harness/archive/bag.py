@@ -84,13 +84,15 @@ def seal(path: Path, name: str, date: str) -> str:
     names = payload(path)
     manifest = _lines(path, names)
     write_file(path / DECLARATION, _DECLARATION)
-    write_file(path / INFORMATION, _information(path, names, name, date))
+    write_file(path / INFORMATION, information(path, name, date))
     write_file(path / MANIFEST, manifest)
     write_file(path / TAG_MANIFEST, _lines(path, sorted(_TAGS)))
     return sha256(manifest)
 
 
-def _information(path: Path, names: list[str], name: str, date: str) -> bytes:
+def information(path: Path, name: str, date: str) -> bytes:
+    """Octets of bag-info.txt for the payload there is. Raises ArchiveError as `payload` does."""
+    names = payload(path)
     try:
         octets = sum((path / n).stat().st_size for n in names)
     except OSError as error:

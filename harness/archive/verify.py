@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import IntEnum
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +31,7 @@ from harness.archive.ledger import COMMITTED, RESUMED, Ledger, ledger
 from harness.archive.measurements import CALIBRATION, MEASUREMENT, load_calibration, load_measurement
 from harness.artefact import read_artefact
 from harness.calibration import calibrate
-from harness.canonical import JSON, canonical, difference, noun, parse_object, plain
+from harness.canonical import JSON, canonical, difference, integer, noun, parse_object, plain
 from harness.disk import read_file
 from harness.errors import ArchiveError, HarnessError
 from harness.journal import TORN, Reading, read
@@ -99,6 +100,8 @@ class Case:
     """What a folder judged again says of the run it refers to."""
     findings: tuple[joining.Finding, ...] | None = None
     """What joining the attached journals gave again; None before that."""
+    whole: bool = False
+    """Whether the folder is a bag without a problem."""
     same_software: bool = False
     """Whether the software that verifies is known to be the run's."""
 
@@ -156,7 +159,9 @@ def _outcome(level: Level, name: str, problems: list[str], fine: str) -> Check:
 
 
 def _hashes(case: Case) -> Iterator[Check]:
-    yield _bag(case.path)
+    check = _bag(case.path)
+    case.whole = check.state == "ok"
+    yield check
     yield from _original(case) if case.again else _as_journaled(case)
 
 
@@ -181,7 +186,8 @@ def _as_journaled(case: Case) -> Iterator[Check]:
         return
     case.book = book
     fine = f"{len(reading.entries)} lines, chain whole"
-    yield _outcome(Level.HASHES, "journal", _journal(reading, book, path), fine)
+    problems = _journal(reading, book, path) + _information(case, book.run, reading.entries[-1].utc_ns)
+    yield _outcome(Level.HASHES, "journal", problems, fine)
     fine = "as committed before the first measurement"
     yield _outcome(Level.HASHES, "plan", _altered(path, book.committed), fine)
     fine = f"{sum(book.rows.values())} rows in {len(book.hashes)} files"
@@ -200,6 +206,8 @@ def _original(case: Case) -> Iterator[Check]:
         problems = [f"{name}: {problem}" for problem in bag.problems(case.run)]
         if not problems and bag.file_sha256(case.run / bag.MANIFEST) != original.get("manifest_sha256"):
             problems = [f"{name} is not the run this folder refers to: its {bag.MANIFEST} has another hash"]
+        if not problems:
+            problems = _information(case, case.path.name, integer(original.get("judged_utc_ns"), "judged_utc_ns"))
         case.original = original
         case.more = superseding.told(original, read_file(case.path / POLICY).decode())
         yield _outcome(Level.HASHES, "original", problems, f"{name} is unaltered")
@@ -340,6 +348,20 @@ def _journal(reading: Reading, book: Ledger, path: Path) -> list[str]:
         if after.kind not in _FIRST_OF_A_PROCESS and after.monotonic_ns < before.monotonic_ns:
             problems.append(f"{JOURNAL} line {after.n} is older than line {before.n}")
     return problems
+
+
+def _information(case: Case, name: str, sealed_ns: int) -> list[str]:
+    """bag-info.txt, which no signature covers, says what journal and payload say: name, day, sizes."""
+    if not case.whole:
+        return []  # the bag's own check says which file is to blame
+    path = case.path
+    try:
+        day = datetime.fromtimestamp(sealed_ns // 1_000_000_000, UTC).date().isoformat()
+        if read_file(path / bag.INFORMATION) == bag.information(path, name, day):
+            return []
+    except (ArchiveError, ValueError, OverflowError, OSError) as error:
+        return [f"{bag.INFORMATION} cannot be compared: {error}"]
+    return [f"{bag.INFORMATION} does not say that {name} was sealed on {day} with the files there are"]
 
 
 def _altered(path: Path, hashes: Mapping[str, str]) -> list[str]:

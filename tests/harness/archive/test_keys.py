@@ -127,6 +127,12 @@ def test_links_pipes_and_folders_are_not_keys(private: Path, tmp_path: Path) -> 
         with pytest.raises(KeyFileError, match="to read"):
             keys.load(path)
     public = Path(f"{private}.pub")
+    line = public.read_text()
+    for text in (line * 2, line.strip(), f"{line}\n", f"\n{line}", ""):
+        public.write_text(text)
+        with pytest.raises(KeyFileError, match=r"lab\.key\.pub"):
+            keys.load(private)
+    public.write_text(line)
     public.rename(tmp_path / "other")
     with pytest.raises(KeyFileError, match=r"to read .*lab\.key\.pub"):
         keys.load(private)

@@ -162,6 +162,24 @@ def test_a_renamed_run_is_found(sealed: Path, check: Verify) -> None:
     assert failed(check(other)) == {"journal"}
 
 
+@pytest.mark.parametrize("name", ["Bagging-Date: 2026-09-2", "Identifier: 2026", "Oxum: ", "Agent: mill"])
+def test_a_label_of_the_bag_that_was_forged_with_its_manifest_is_found(
+    kit: Any, sealed: Path, check: Verify, name: str
+) -> None:
+    path, _ = again(kit, sealed)
+    for folder, row in ((path, "original"), (sealed, "journal")):
+        whole = (folder / "bag-info.txt").read_text()
+        at = whole.index(name) + len(name)
+        label = f"{whole[:at]}{'3' if whole[at] != '3' else '4'}{whole[at + 1 :]}"
+        (folder / "bag-info.txt").write_text(label)
+        tags = ("bag-info.txt", "bagit.txt", bag.MANIFEST)
+        lines = "".join(f"{bag.file_sha256(folder / tag)}  {tag}\n" for tag in tags)
+        (folder / bag.TAG_MANIFEST).write_text(lines)
+        assert bag.problems(folder) == []
+        assert failed(check(folder)) == {row}
+        assert "bag-info.txt does not say" in check(folder)[row].detail
+
+
 def test_a_calibration_that_is_not_kept_is_found(kit: Any, tmp_path: Path, check: Verify) -> None:
     with kit.started(tmp_path) as folder:
         folder.store(kit.a_measurement("m1"))
