@@ -173,6 +173,28 @@ def _of_a_test(result: Result, provenance: Result) -> list[dict[str, Any]]:
     return [_entry(clause, *items[clause]) for clause in items]
 
 
+def attempt(provenance: Result) -> Phrase:
+    """Which attempt it is, where it stands in the laboratory's log, and what that log was before it measured.
+
+    A reader who keeps the report keeps that checkpoint: a log rewritten later contradicts it.
+    """
+    log: Result = provenance.get("log") or {}
+    if not log:
+        return Phrase("未记录，不能排除其他测试。", "Not logged: other attempts cannot be ruled out.")
+    previous: Result = log.get("previous") or {}
+    root = str(previous.get("root") or "")
+    grouped = " ".join(root[k : k + 16] for k in range(0, len(root), 16))
+    earlier = ", ".join(str(n) for n in log.get("earlier") or [])
+    number, index, size = text(log.get("attempt")), text(log.get("index")), text(previous.get("size"))
+    before = Phrase(f"（此前：第 {earlier} 条）", f" (before: entries {earlier})") if earlier else Phrase("", "")
+    seen = phrases.witnessed(log)
+    return Phrase(
+        f"第 {number} 次测试{before.zh}，记录第 {index} 条。{seen.zh}。",
+        f"Attempt {number}{before.en}, entry {index} of log {text(log.get('origin'))}. {seen.en}. "
+        f"Log before it: {size} entries, root {grouped}.",
+    )
+
+
 def deviations(result: Result) -> list[str]:
     """What differed from the plan: declared deviations, shortened streams, checks waived by name."""
     provenance: Result = result.get("provenance") or {}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-VERSION: Final = "phrases/2"
+VERSION: Final = "phrases/3"
 """Printed in every report; any change of wording below needs a new number."""
 
 Language = Literal["zh", "en"]
@@ -123,9 +123,25 @@ def settle(said: str) -> Phrase:
     return Phrase("或".join(p.zh for p in known) + "可作出判定", " or ".join(p.en for p in known) + " would settle it")
 
 
+UNWITNESSED: Final = Phrase("历次测试记录无外部证明", "ATTEMPT HISTORY NOT WITNESSED")
+"""Nobody outside the laboratory can say that no earlier attempt was left out."""
+
+
+def witnessed(log: Mapping[str, Any]) -> Phrase:
+    """Whether the entries before a run were known outside when it began; ``log`` is provenance's."""
+    covered, before = int(log.get("witnessed") or 0), int((log.get("previous") or {}).get("size") or 0)
+    if covered >= before > 0:
+        return Phrase("此前记录均有外部证明", "all entries before it witnessed from outside")
+    if covered:
+        since = str(covered - 1)
+        return Phrase(f"{UNWITNESSED.zh}：第 {since} 条之后", f"{UNWITNESSED.en} since entry {since}")
+    return UNWITNESSED
+
+
 SIMULATED: Final = Phrase("模拟结果，不是证书", "SIMULATED, NOT A CERTIFICATE")
 INCOMPLETE: Final = Phrase("未完成：低于测试计划规定的最低要求", "INCOMPLETE: less was measured than the plan requires")
 UNSIGNED: Final = Phrase("未签署", "UNSIGNED")
+UNSIGNED_LOG: Final = Phrase("记录未签署", "LOG UNSIGNED")
 END: Final = Phrase("报告结束", "End of report")
 
 STATES: Final[dict[str, Phrase]] = {

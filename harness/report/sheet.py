@@ -8,7 +8,7 @@ from harness.report import phrases, tables
 from harness.report import quantity as q
 from harness.report.boxes import box
 from harness.report.cells import Cell, Result, both, directions, pair, text
-from harness.report.particulars import deviations, lab, number, particulars
+from harness.report.particulars import attempt, deviations, lab, number, particulars
 from harness.report.phrases import Phrase
 
 
@@ -30,9 +30,7 @@ def _limits(result: Result) -> list[Cell]:
                 "Indicators of the same plan that this report does not cover: " + "; ".join(n.en for n in names) + ".",
             )
         )
-    attempt = provenance.get("attempt")
-    if attempt is not None:
-        notes.append(Phrase(f"本计划的第 {text(attempt)} 次测试。", f"Attempt number {text(attempt)} of this plan."))
+    notes.append(attempt(provenance))
     notes += [
         Phrase(
             "结果仅与被测物品有关，仅适用于所述测试窗口与所列流（源端口）；不说明其他时间、其他路由。",

@@ -250,6 +250,23 @@ def missing_lines(result: Mapping[str, Any]) -> list[str]:
     return [f"    - {reason}" for reason in result.get("incomplete_reasons") or []]
 
 
+def log_lines(result: Mapping[str, Any], lang: Language) -> list[str]:
+    """Which attempt the run is, where it stands in the log, whether anyone outside knew that log; none if unlogged."""
+    log: Mapping[str, Any] = (result.get("provenance") or {}).get("log") or {}
+    if not log:
+        return []
+    previous: Mapping[str, Any] = log.get("previous") or {}
+    earlier = ", ".join(str(n) for n in log.get("earlier") or [])
+    before = Phrase(f"（此前：第 {earlier} 条）", f" (before: entries {earlier})").to(lang) if earlier else ""
+    attempt, index, size = (str(n) for n in (log.get("attempt"), log.get("index"), previous.get("size")))
+    place = Phrase(f"第 {attempt} 次{before}，记录第 {index} 条", f"attempt {attempt}{before}, log entry {index}")
+    unsigned = "" if log.get("key") else f"  {phrases.UNSIGNED_LOG.to(lang)}"
+    return [
+        f"{place.to(lang)}  {phrases.witnessed(log).to(lang)}{unsigned}",
+        f"{Phrase('此前记录', 'log before it').to(lang)}  {size} {previous.get('root')}",
+    ]
+
+
 def certification_table(result: Mapping[str, Any], lang: Language) -> list[str]:
     """The certification table of a result as plain aligned lines, the verdict last."""
     unmeasured = [
@@ -262,6 +279,7 @@ def certification_table(result: Mapping[str, Any], lang: Language) -> list[str]:
         *unmeasured,
         *_footnote(result, lang),
         *missing_lines(result),
+        *log_lines(result, lang),
         verdict_line(result, lang),
     ]
 
@@ -298,6 +316,8 @@ def show(result: Mapping[str, Any], console: Console, lang: Language) -> None:
         console.print(Text(line, style="dim"))
     for line in missing_lines(result):
         console.print(Text(line))
+    for line in log_lines(result, lang):
+        console.print(Text(line, style="" if phrases.UNWITNESSED.to(lang) not in line else "yellow"))
     console.print(Text(verdict_line(result, lang), style=STYLES.get(str(result.get("verdict")), "")))
 
 
