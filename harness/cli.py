@@ -17,19 +17,23 @@ from harness import order as work
 from harness import patching, starter
 from harness import reflect as far_end
 from harness import visit as visiting
-from harness.archive import keys, signature
+from harness.archive import audit, keys, log, proof, record, signature, witness
 from harness.archive import verify as archive
 from harness.archive.attach import attach as attach_journals
+from harness.archive.note import Checkpoint, CosignerKey, Note
 from harness.artefact import Patch
 from harness.bench import check, load
 from harness.canonical import canonical, plain
+from harness.disk import read_file, write_file
 from harness.errors import HarnessError
+from harness.evidence.catalogue import Source
+from harness.evidence.gatherer import sources_of
 from harness.exitcode import OF_VERDICT, ExitCode, worst
 from harness.measurement import Measurement
 from harness.plan import steps_in
 from harness.policy import parse as parse_policy
 from harness.port import describe
-from harness.report import pdf, plots, terminal
+from harness.report import logbook, pdf, phrases, plots, terminal
 from harness.run import read_key, read_policy
 
 PLANS = Path("testplans")
@@ -39,6 +43,8 @@ bench_app = typer.Typer(no_args_is_help=True, help="Bench files: what stands whe
 app.add_typer(bench_app, name="bench")
 order_app = typer.Typer(no_args_is_help=True, help="Work orders: what both ends of a measurement carry.")
 app.add_typer(order_app, name="order")
+log_app = typer.Typer(no_args_is_help=True, help="The log of a results folder: every attempt, append-only.")
+app.add_typer(log_app, name="log")
 key_app = typer.Typer(no_args_is_help=True, help="Keys that sign results.")
 app.add_typer(key_app, name="key")
 
@@ -88,6 +94,9 @@ def reflect(
     trust: Annotated[
         Path | None, typer.Option(help="File of verifier keys; one of them must have signed the order.")
     ] = None,
+    bench: Annotated[
+        str | None, typer.Option(help="Bench file of this host: its near site's clock sources, not kernel and chrony.")
+    ] = None,
 ) -> None:
     """Be the far end of a link until a signal ends it."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -115,12 +124,25 @@ def reflect(
             say=say,
             sign=None if sign is None else keys.load(sign),
             order=carried,
+            clocks=() if bench is None else _clocks(bench),
         )
     except (HarnessError, ValueError) as why:
         _refuse(why)
     typer.echo(("\n" if live else "") + "  ".join(f"{name} {count}" for name, count in counters.items() if count))
     if sign is not None:
         typer.echo(f"signed    {path}; hand it over with the two files beside it whose names begin with its own")
+
+
+def _clocks(name: str) -> list[Source]:
+    """The clock sources of this host by its own bench file. Raises HarnessError when it is none of this host."""
+    found = load(name)
+    if found.simulated:
+        raise HarnessError("a bench of this host", f"{found.name}, simulated", "write one: `millicert bench new FILE`")
+    site = found.links[0].near.name
+    made = [each for each in sources_of(found, found.links[0]) if each.site == site]
+    if not made:
+        raise HarnessError(f"clock sources of {site} in {name}", "none", 'name some: clock = { sources = ["chrony"] }')
+    return made
 
 
 def _carried(order: Path | None, trust: Path | None) -> work.Signed | None:
@@ -357,6 +379,12 @@ def judge(
     for line in terminal.certification_table(result, terminal.language(os.environ)):
         typer.echo(line)
     typer.echo(f"result    {target}")
+    place = log.beside(folder)
+    try:
+        if place is not None:
+            typer.echo(f"logged    entry {record.judged_again(log.Log(place), folder.resolve().name, target).n}")
+    except HarnessError as why:
+        typer.echo(f"NOT LOGGED: {why}", err=True)
     incomplete = set() if result["complete"] else {ExitCode.INCOMPLETE}
     raise typer.Exit(int(worst({OF_VERDICT[str(result["verdict"])], *incomplete})))
 
@@ -392,6 +420,194 @@ def attach(
     # What a far end hands over later must not make a FAIL disappear from a script's sight.
     codes = {OF_VERDICT[str(result["verdict"])], OF_VERDICT["FAIL"] if before == "FAIL" else ExitCode.PASSED}
     raise typer.Exit(int(worst(codes if result["complete"] else {*codes, ExitCode.INCOMPLETE})))
+
+
+def _logs(results: Path, simulated: bool | None = None) -> list[Path]:
+    """The log folders of a results folder that exist; of one kind, or real before simulated."""
+    found = [(results / log.FOLDER, False), (results / "simulated" / log.FOLDER, True)]
+    chosen = [path for path, kind in found if simulated in (None, kind) and (path / log.ENTRIES).is_file()]
+    if not chosen:
+        kind = "" if simulated is None else " of simulated runs" if simulated else " of real runs"
+        remedy = "the first run makes one, or millicert log init RESULTS [--simulated]"
+        _refuse(HarnessError(f"a log{kind} in {results}", "none", remedy))
+    return chosen
+
+
+RESULTS = Annotated[Path, typer.Argument(help="The results folder.")]
+SIMULATED = Annotated[bool, typer.Option("--simulated", help="The log of simulated runs, which is apart.")]
+
+
+@log_app.command("init")
+def log_init(
+    results: RESULTS,
+    key: Annotated[Path | None, typer.Option(help="Private key that signs its checkpoints.")] = None,
+    origin: Annotated[str | None, typer.Option(help="Its name, like a URL without a scheme; random else.")] = None,
+    simulated: SIMULATED = False,
+) -> None:
+    """Make the log of a results folder; without it the first run makes one, unsigned."""
+    path = (results / "simulated" if simulated else results) / log.FOLDER
+    if (path / log.ENTRIES).exists():
+        _refuse(HarnessError(f"no log yet at {path}", "one", "give it a key: millicert log key RESULTS --use FILE"))
+    try:
+        made = log.Log.create(path, simulated, origin=origin, key_file=key)
+    except HarnessError as why:
+        _refuse(why)
+    signs = made.history.key()
+    typer.echo(f"log       {made.origin}")
+    typer.echo(f"key       {log.UNSIGNED if signs is None else signs.line}")
+
+
+@log_app.command("show")
+def log_show(results: RESULTS = Path("results")) -> None:
+    """Every entry of a results folder's log, real runs first, then simulated ones."""
+    lang = terminal.language(os.environ)
+    for path in _logs(results):
+        try:
+            history = log.read(path).history
+            found = log.newest(path)
+            words, pending = witness.words(path), witness.queued(path)
+        except HarnessError as why:
+            _refuse(why)
+        if history.simulated:
+            typer.echo(phrases.SIMULATED.to(lang))
+        for line in logbook.table(history, lang):
+            typer.echo(line)
+        if found is not None:
+            for line in logbook.closing(*found, words, pending):
+                typer.echo(line)
+        covered = max((word.size for word in words if word.state == "verified"), default=0)
+        typer.echo(audit.witness_line(len(history.entries), covered))
+
+
+@log_app.command("check")
+def log_check(
+    results: RESULTS = Path("results"),
+    against: Annotated[
+        str | None, typer.Option(help="A checkpoint kept elsewhere: its file, or SIZE:ROOT as a report prints it.")
+    ] = None,
+    simulated: SIMULATED = False,
+) -> None:
+    """Recompute every hash of a results folder's logs, compare kept checkpoints and sealed runs; exit 1 when wrong."""
+    wrong = False
+    for path in _logs(results, simulated if simulated or against is not None else None):
+        try:
+            kept = None if against is None else _kept(against, log.read(path).history.origin)
+        except HarnessError as why:
+            _refuse(why)
+        typer.echo(f"{path}")
+        for each in audit.audit(path, kept):
+            wrong |= each.state == "failed"
+            typer.echo(f"{each.state:<8} {each.name:<24} {each.detail}")
+    typer.echo("WRONG" if wrong else "WHOLE")
+    raise typer.Exit(int(ExitCode.FAILED if wrong else ExitCode.PASSED))
+
+
+def _kept(text: str, origin: str) -> bytes:
+    """The checkpoint in a file, or the one whose size and root a report prints."""
+    size, colon, root = text.partition(":")
+    digits = "".join(root.split())
+    if colon and size.isascii() and size.isdigit() and len(digits) == 64 and not set(digits) - set("0123456789abcdef"):
+        return Note(Checkpoint(origin, int(size), bytes.fromhex(digits)).text).octets
+    return keys.small_file(Path(text).resolve(), 1024 * 1024)
+
+
+@log_app.command("prove")
+def log_prove(
+    folder: Annotated[Path, typer.Argument(help="A run folder beside its log.")],
+    out: Annotated[Path | None, typer.Option(help="Write it here; RUN.log.json beside a copied run is found.")] = None,
+) -> None:
+    """Write the proof that a run stands in its log, to be handed out with the run folder."""
+    path = _log_of(folder)
+    try:
+        kept = proof.keep(log.Log(path), folder.resolve().name)
+        data = read_file(kept)
+        if out is not None:
+            write_file(out, data)
+    except HarnessError as why:
+        _refuse(why)
+    typer.echo(f"proof     {out or kept}")
+    typer.echo(data.decode())
+
+
+def _log_of(folder: Path) -> Path:
+    found = log.beside(folder)
+    if found is None:
+        _refuse(HarnessError(f"a log beside {folder}", "none", "name a run folder inside its results folder"))
+    return found
+
+
+@log_app.command("record")
+def log_record(folder: Annotated[Path, typer.Argument(help="A sealed run whose seal is not in the log.")]) -> None:
+    """Log the seal of a run whose process was killed after sealing and before it could log that."""
+    try:
+        made = record.sealed(log.Log(_log_of(folder)), folder)
+    except HarnessError as why:
+        _refuse(why)
+    typer.echo(f"entry     {made.n}  {made.text('verdict')}")
+
+
+@log_app.command("key")
+def log_key(
+    results: RESULTS = Path("results"),
+    use: Annotated[Path | None, typer.Option(help="Private key that signs checkpoints from now on.")] = None,
+    withdraw: Annotated[str | None, typer.Option(help="Why the key in use signs no more.", metavar="REASON")] = None,
+    simulated: SIMULATED = False,
+) -> None:
+    """Put a log's key into use or withdraw it; both are entries of the log."""
+    if (use is None) is (withdraw is None):
+        _refuse(HarnessError("one of --use FILE and --withdraw REASON", "both or none", "give one"))
+    (path,) = _logs(results, simulated)
+    try:
+        opened = log.Log(path)
+        if withdraw is not None:
+            opened.withdraw_key(withdraw)
+        elif use is not None:
+            opened.use_key(use)
+    except HarnessError as why:
+        _refuse(why)
+    signs = opened.history.key()
+    typer.echo(f"key       {log.UNSIGNED if signs is None else signs.line}")
+
+
+@log_app.command("witness")
+def log_witness(
+    results: RESULTS = Path("results"),
+    request: Annotated[bool, typer.Option("--request", help="Queue what an outside witness signs.")] = False,
+    cosignature: Annotated[Path | None, typer.Option(help="A cosignature/v1 line, or a note that has it.")] = None,
+    key: Annotated[str | None, typer.Option(help="The witness's verifier key, or a file with it.")] = None,
+    token: Annotated[Path | None, typer.Option(help="A time-stamp response (.tsr, RFC 3161).")] = None,
+    tsa: Annotated[str | None, typer.Option(help="Send the query to this authority.", metavar="URL")] = None,
+    roots: Annotated[Path | None, typer.Option(help="Root certificates (PEM) that verify the token.")] = None,
+    simulated: SIMULATED = False,
+) -> None:
+    """Ask outside witnesses to vouch for the log, and keep what they say; without options, show what is queued."""
+    (path,) = _logs(results, simulated)
+    if (cosignature is None) is not (key is None):
+        _refuse(
+            HarnessError("--key VKEY with --cosignature FILE", "one of them", "ask the witness for its verifier key")
+        )
+    try:
+        if cosignature is not None and key is not None:
+            line = read_file(Path(key)).decode(errors="replace").strip() if Path(key).is_file() else key
+            witness.add_cosignature(path, read_file(cosignature), CosignerKey.parse(line, "--key"))
+        anchors = None if roots is None else read_file(roots)
+        if token is not None:
+            witness.add_token(path, read_file(token), anchors)
+        if tsa is not None:
+            witness.post(path, tsa, anchors)
+        if request:
+            witness.request(path)
+        words, pending = witness.words(path), witness.queued(path)
+        entries = len(log.read(path).history.entries)
+    except HarnessError as why:
+        _refuse(why)
+    for word in words:
+        typer.echo(f"witness   {word.size}  {word.kind}  {word.at}  {word.who}  {word.state}  {word.detail}".rstrip())
+    for size in pending:
+        asked = path / witness.FOLDER / str(size)
+        typer.echo(f"queued    {asked / witness.REQUEST}  for a witness; then --cosignature FILE --key VKEY")
+        typer.echo(f"queued    {asked / witness.QUERY}  for a time-stamping authority; then --token FILE, or --tsa URL")
+    typer.echo(audit.witness_line(entries, max((w.size for w in words if w.state == "verified"), default=0)))
 
 
 def main() -> None:
