@@ -24,6 +24,7 @@ from harness.archive.keys import SigningKey
 from harness.disk import make_directory
 from harness.errors import HarnessError
 from harness.evidence import chrony, kernel, leap
+from harness.evidence.catalogue import Source
 from harness.evidence.gatherer import EvidenceGatherer
 from harness.journal import Journal
 from harness.order import Signed
@@ -112,12 +113,14 @@ def serve(
     say: Callable[[str], None],
     sign: SigningKey | None = None,
     order: Signed | None = None,
+    clocks: Sequence[Source] = (),
 ) -> dict[str, int]:
     """Answer until SIGINT, SIGTERM or SIGHUP; return the final counters.
 
     The journal gets the software, every reading of this host's clock, and the counters every ten seconds and at the
     end; with ``sign`` also the stamps of every reply, in a file beside it, and at the end a signature over both.
-    ``order`` is named in the journal. Raises HarnessError when the port or the journal cannot be had, or when the order
+    ``order`` is named in the journal; ``clocks`` are the sources that tell of this host's clock, the kernel and chrony
+    when none is given. Raises HarnessError when the port or the journal cannot be had, or when the order
     does not hold now.
     """
     if sign is not None:
@@ -127,10 +130,12 @@ def serve(
     tai_utc_s = leap.tai_utc_now()
     networks = [_network(each) for each in allow]
     make_directory(journal_path.parent)
+    sources = list(clocks) or [kernel.Kernel("far"), chrony.Chrony("far")]
+    site = sources[0].site
     with (
         listen(address, port) as far,
         Journal(journal_path) as journal,
-        EvidenceGatherer([kernel.Kernel("far"), chrony.Chrony("far")]) as gatherer,
+        EvidenceGatherer(sources) as gatherer,
     ):
         reflector = Reflector(
             [far.fileno()],
@@ -138,7 +143,7 @@ def serve(
             stateful=not stateless,
             allow=[(str(each.network_address), each.prefixlen) for each in networks],
             tai_utc=tai_utc_s,
-            error_estimate=_estimate(gatherer),
+            error_estimate=_estimate(gatherer, site),
             record=REPLIES if sign is not None else 0,
         )
         journal.append(
@@ -153,6 +158,7 @@ def serve(
             tai_utc_s=tai_utc_s,
             software=provenance.software(),
             machine=provenance.machine(),
+            clocks=[source.name for source in sources],
             order=None if order is None else order.told,
             signer=None if sign is None else sign.verifier.line,
         )
@@ -172,8 +178,8 @@ def serve(
         journaled = time.monotonic()
         try:
             while not ended.wait(STATUS_EVERY_S) and worker.is_alive():
-                reflector.error_estimate = _estimate(gatherer)
-                say(status.line(gatherer.claim("far")))
+                reflector.error_estimate = _estimate(gatherer, site)
+                say(status.line(gatherer.claim(site)))
                 book.keep()
                 if time.monotonic() - journaled >= JOURNAL_EVERY_S:
                     journaled = time.monotonic()
@@ -216,8 +222,8 @@ def _check_signable(journal_path: Path, stateless: bool) -> None:
             raise HarnessError("a new journal to sign", found, "give another --journal, or leave it out")
 
 
-def _estimate(gatherer: EvidenceGatherer) -> int:
-    bound, synchronised = gatherer.claim("far")
+def _estimate(gatherer: EvidenceGatherer, site: str) -> int:
+    bound, synchronised = gatherer.claim(site)
     return wire.encode_error_estimate(bound, synchronised, True)
 
 

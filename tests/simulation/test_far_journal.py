@@ -92,7 +92,7 @@ def scene(metro: Metro, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     policy.write_text(short_policy().replace("rehearsal = true", "rehearsal = false"), encoding="utf-8")
     lines = [keys.create(folder / f"{name}.key", name).line for name in ("head", "far-site")]
     (folder / "trust.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    ordered = ["--key", folder / "head.key", "--policy", policy, "--plans", ROOT / "testplans"]
+    ordered: list[str | Path] = ["--key", folder / "head.key", "--policy", policy, "--plans", ROOT / "testplans"]
     code, told = typed("order", "new", bench, "--out", order, *ordered)
     assert code == 0, told
     far = subprocess.Popen(
@@ -122,6 +122,27 @@ def scene(metro: Metro, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     runs = sorted((folder / "results" / "simulated").glob("2*"))
     assert runs, done.stdout[-4000:] + done.stderr[-2000:]
     return Scene(folder, runs[0], journal, said, done.stdout)
+
+
+def test_a_far_end_asks_the_sources_that_its_own_bench_names(tmp_path: Path) -> None:
+    bench, journal = tmp_path / "own.toml", tmp_path / "far.jsonl"
+    bench.write_text(BENCH.format(near="127.0.0.1", far="127.0.0.9", port=862), encoding="utf-8")
+    far = subprocess.Popen(
+        [
+            sys.executable, "-m", "harness.cli", "reflect", "--listen", "127.0.0.1", "--port", "38621",
+            "--journal", str(journal), "--bench", str(bench),
+        ],
+        env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while far.poll() is None and not _started(journal) and time.monotonic() < until:
+        time.sleep(0.05)
+    far.send_signal(signal.SIGINT)
+    said, _ = far.communicate(timeout=60)
+    assert far.returncode == 0, said
+    found = farjournal.load(journal)
+    assert found.start["clocks"] == ["kernel"]
+    assert {(state.source, state.site) for state in found.states} == {("kernel", "here")}
 
 
 def _started(journal: Path) -> bool:
@@ -173,9 +194,9 @@ def test_a_changed_stamp_file_is_refused_at_the_command_line(scene: Scene, tmp_p
         data = farjournal.beside(scene.journal, suffix).read_bytes()
         (tmp_path / f"far.jsonl{suffix}").write_bytes(data)
     place = tmp_path / "far.jsonl.stamps"
-    data = bytearray(place.read_bytes())
-    data[len(data) // 2] ^= 4
-    place.write_bytes(data)
+    damaged = bytearray(place.read_bytes())
+    damaged[len(damaged) // 2] ^= 4
+    place.write_bytes(damaged)
     code, told = typed("attach", scene.run, tmp_path / "far.jsonl", "--trust", scene.folder / "trust.txt")
     assert code == 4
     assert "the stamps that far-site signed" in told
@@ -191,12 +212,16 @@ def test_a_changed_stamp_file_is_refused_at_the_command_line(scene: Scene, tmp_p
         (["--order", "late.json"], "to work between"),
         (["--order", "trust.txt"], "trust.txt"),
         (["--trust", "trust.txt"], "an --order for --trust"),
+        (["--bench", "simulated"], "found simulated, simulated"),
+        (["--bench", "mute.toml"], "clock sources of here"),
     ],
 )
 def test_a_far_end_refuses_what_it_could_not_stand_by(
     scene: Scene, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(scene.folder)
+    mute = (scene.folder / "b.toml").read_text(encoding="utf-8").replace('["kernel"]', "[]")
+    (scene.folder / "mute.toml").write_text(mute, encoding="utf-8")
     late = scene.folder / "late.json"
     if not late.exists():
         old = work.read(scene.folder / "o.json").order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,20 +24,22 @@ ROW = st.tuples(
 )  # fmt: skip
 
 
-def table(rows: list[tuple[object, ...]]) -> Replies:
+def table(rows: list[tuple[Any, ...]]) -> Replies:
     """Columns of drawn rows."""
-    columns = list(zip(*rows, strict=True))
-    whole = [np.array(column, np.int64) for column in (*columns[:5], columns[6])]
-    told = [t if f else None for t, f in zip(columns[5], columns[2], strict=True)]  # the first tells of none before
-    return Replies(
-        *whole[:5],
-        told_seq=np.array(
-            [-1 if t is None else max(0, f - t[0]) for t, f in zip(told, columns[2], strict=True)], np.int64
-        ),
-        told_t3=np.array([MISSING if t is None else t[1] for t in told], np.int64),
-        t2_source=whole[5],
-        told_source=np.array([NONE if t is None else s for t, s in zip(told, columns[7], strict=True)], np.int64),
-    )
+    session, seq, far_seq, t2, t3, drawn, t2_source, told_source = zip(*rows, strict=True)
+    told = [t if f else None for t, f in zip(drawn, far_seq, strict=True)]  # the first tells of none before
+    by_name = {
+        "session": session,
+        "seq": seq,
+        "far_seq": far_seq,
+        "t2": t2,
+        "t3": t3,
+        "told_seq": [-1 if t is None else max(0, f - t[0]) for t, f in zip(told, far_seq, strict=True)],
+        "told_t3": [MISSING if t is None else t[1] for t in told],
+        "t2_source": t2_source,
+        "told_source": [NONE if t is None else s for t, s in zip(told, told_source, strict=True)],
+    }
+    return Replies(**{name: np.array(column, np.int64) for name, column in by_name.items()})
 
 
 def equal(one: Replies, other: Replies) -> bool:
@@ -60,7 +63,7 @@ def busy(rows: int, sessions: int = 4) -> Replies:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=40))
-def test_every_row_survives(rows: list[tuple[object, ...]]) -> None:
+def test_every_row_survives(rows: list[tuple[Any, ...]]) -> None:
     given_rows = table(rows)
     assert equal(decode(encode(given_rows), "chunk"), given_rows)
 
