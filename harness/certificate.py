@@ -355,6 +355,9 @@ def _simulated(m: Measurement) -> tuple[str, ...]:
     for site in (m.link.near, m.link.far):
         if site.clock.injected:
             facts.add(f"injected clock at {site.name}")
+    for state in m.evidence:
+        if state.source != "simulated" and state.identity.startswith("injected:"):
+            facts.add(f"simulated {state.source} at {state.site}")
     return tuple(sorted(facts))
 
 

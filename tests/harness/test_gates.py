@@ -114,6 +114,7 @@ CLOCK_STORIES: list[tuple[str, dict[str, Any], Callable[[Any], Any] | None]] = [
     ("step", {"step": 10_000}, None),
     ("skew", {"skew_ppb": 2_000}, None),
     ("skew", {"skew_ppb": -2_000}, None),
+    ("skew", {"skew_ppb": 50, "seconds": 600, "rate_pps": 200, "step_at_s": 10**6}, None),
     ("uncertainty", {"bound": 80_000}, None),
     ("shared-clock", {"shared": "lab"}, None),
     ("shared-clock", {"shared": "lab", "identity": "clock:1"}, evidence(identity="clock:2")),

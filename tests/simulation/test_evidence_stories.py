@@ -177,6 +177,13 @@ def test_time_over_the_link_under_test_decides_nothing(near_40_km: Told, short: 
     assert verdicts(result, "clock-free") == {"PASS"}
 
 
+def test_evidence_of_a_simulated_instrument_marks_the_result(near_40_km: Told, short: Policy) -> None:
+    told = locked(near_40_km.measurements[0], "counter")
+    spoken = [replace(state, identity="injected:SIM-53230A") for state in told]
+    assert "simulated counter at b" in judged(near_40_km, short, spoken)["simulated"]
+    assert "simulated counter at b" not in judged(near_40_km, short, told)["simulated"]
+
+
 def test_a_trace_of_another_far_too_long_fibre_is_found_out(near_40_km: Told, short: Policy) -> None:
     wrong = Route(230_000, 1_468_200, 500_000, "trace of another fibre")
     result = judged(near_40_km, short, locked(near_40_km.measurements[0]), route=wrong)
