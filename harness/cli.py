@@ -379,14 +379,19 @@ def judge(
     for line in terminal.certification_table(result, terminal.language(os.environ)):
         typer.echo(line)
     typer.echo(f"result    {target}")
+    _log_judgement(folder, target)
+    incomplete = set() if result["complete"] else {ExitCode.INCOMPLETE}
+    raise typer.Exit(int(worst({OF_VERDICT[str(result["verdict"])], *incomplete})))
+
+
+def _log_judgement(folder: Path, target: Path) -> None:
+    """Enter another judgement of a run in the log that the run stands in, if in any, and tell."""
     place = log.beside(folder)
     try:
         if place is not None:
             typer.echo(f"logged    entry {record.judged_again(log.Log(place), folder.resolve().name, target).n}")
     except HarnessError as why:
         typer.echo(f"NOT LOGGED: {why}", err=True)
-    incomplete = set() if result["complete"] else {ExitCode.INCOMPLETE}
-    raise typer.Exit(int(worst({OF_VERDICT[str(result["verdict"])], *incomplete})))
 
 
 @app.command()
@@ -415,6 +420,7 @@ def attach(
     before = str(result["provenance"]["judged_again"]["verdict_before"])
     typer.echo(f"before    {before}, which stays in {folder}")
     typer.echo(f"result    {target}")
+    _log_judgement(folder, target)
     typer.echo(f"verify    millicert verify {target}")
     typer.echo(f"UNSIGNED  millicert sign {target} --key FILE")
     # What a far end hands over later must not make a FAIL disappear from a script's sight.

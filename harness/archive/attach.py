@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.archive import farjournal, joining, log, record, superseding
+from harness.archive import farjournal, joining, superseding
 from harness.archive.farjournal import FarJournal, beside
 from harness.archive.folder import ENVIRONMENT, JOURNAL, PLAN, POLICY, RESULT, Judge, certify, measurements, provenance
 from harness.archive.keys import Trust
@@ -34,10 +34,9 @@ def attach(
 
     A journal's clock evidence counts as the far site's own where its signature is by a key of ``trust`` in its days;
     else it is refused, or with ``information_only`` joined without counting. The run is not touched;
-    `harness.archive.verify.verify` checks the new folder together with it. A log that has the run gets an entry.
-    ``utc_ns`` is the time of judging, now when not given. Returns the folder, its result, and what was found of each
-    journal. Raises ArchiveError when the run is not sealed or was altered, or when a journal was altered, is of another
-    run or order, or not by a trusted key.
+    `harness.archive.verify.verify` checks the new folder together with it. ``utc_ns`` is the time of judging, now when
+    not given. Returns the folder, its result, and what was found of each journal. Raises ArchiveError when the run is
+    not sealed or was altered, or when a journal was altered, is of another run or order, or not by a trusted key.
     """
     run = superseding.sound_run(path)
     at = time.time_ns() if utc_ns is None else utc_ns
@@ -62,10 +61,7 @@ def attach(
         **{name: data for number, far in enumerate(loaded) for name, data in _files(far, number).items()},
         RESULT: canonical(result),
     }
-    target = superseding.write(run, "attached", reference, contents, at)
-    if (place := log.beside(run)) is not None:
-        record.judged_again(log.Log(place), run.name, target)
-    return target, result, findings
+    return superseding.write(run, "attached", reference, contents, at), result, findings
 
 
 def check_signer(far: FarJournal, trust: Trust | None) -> None:

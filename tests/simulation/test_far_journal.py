@@ -164,6 +164,7 @@ def test_every_stamp_of_the_run_stands_in_the_far_ends_signed_journal(scene: Sce
     assert "its evidence counts" in told
     before = json.loads((scene.run / "data/result.json").read_text(encoding="utf-8"))["verdict"]
     assert f"before    {before}" in told
+    assert "logged    entry" in told
     assert code not in {0, 4}  # two clocks that nothing disciplines, and half of the plan unmeasured
     code, told = typed("verify", path)
     assert code == 0, told
