@@ -73,9 +73,10 @@ def parse(data: bytes, name: str) -> JSON:
         value = json.loads(
             data.decode(), parse_float=_refuse_float, parse_constant=_refuse_float, object_pairs_hook=_unique
         )
-    except (ValueError, RecursionError) as error:
-        raise ArchiveError(f"JSON in {name}", str(error), "restore that file from a copy") from error
-    if canonical(value, name) != data:
+        again = canonical(value, name)
+    except (ValueError, RecursionError) as error:  # lone surrogates and deep nesting among them
+        raise ArchiveError(f"JSON in {name}", str(error)[:200], "restore that file from a copy") from error
+    if again != data:
         raise ArchiveError(f"canonical JSON in {name}", "another spelling of it", "restore that file from a copy")
     return cast(JSON, value)
 

@@ -70,7 +70,7 @@ def statement(path: Path, signer: str, utc_ns: int) -> dict[str, JSON]:
             "run": path.name,
             "signer": signer,
             "signed_utc_ns": str(utc_ns),
-            "result": _parsed(result, RESULT),
+            "result": parse_object(result, RESULT),
         },
     }
 
@@ -145,7 +145,7 @@ def load(path: Path, name: str) -> Signature:
 
 
 def _load(path: Path, name: str) -> Signature:
-    envelope = _parsed(small_file(path / name, LARGEST), name)
+    envelope = parse_object(small_file(path / name, LARGEST), name)
     entries = envelope.get("signatures")
     if envelope.keys() != {"payload", "payloadType", "signatures"} or not isinstance(entries, list):
         raise _unlike("payload, payloadType and signatures", ", ".join(sorted(envelope)) or "nothing")
@@ -161,7 +161,7 @@ def _load(path: Path, name: str) -> Signature:
     body = strict_base64(_text(envelope["payload"], "payload"), "payload")
     if not key.verifies(strict_base64(_text(entries[0]["sig"], "sig"), "sig"), pae(PAYLOAD_TYPE, body)):
         raise _unlike(f"octets that {key.name}+{key.id} signed", "others")
-    signed = _parsed(body, "payload")
+    signed = parse_object(body, "payload")
     predicate = signed.get("predicate")
     at = predicate.get("signed_utc_ns") if isinstance(predicate, Mapping) else None
     if not isinstance(at, str) or not _NANOSECONDS.fullmatch(at):
@@ -171,14 +171,6 @@ def _load(path: Path, name: str) -> Signature:
         told = where.replace("archived", "signed").replace("recomputed", "here")
         raise _unlike("what the folder holds", f"another result, manifest or run, first at {told}")
     return Signature(name, key, int(at))
-
-
-def _parsed(data: bytes, name: str) -> dict[str, JSON]:
-    """As `parse_object`, which nesting or lone surrogates can make stumble in other ways."""
-    try:
-        return parse_object(data, name)
-    except (RecursionError, ValueError) as error:
-        raise _unlike(f"plain JSON in {name}", f"{type(error).__name__}: {error}") from error
 
 
 def _text(value: JSON, where: str) -> str:

@@ -33,9 +33,11 @@ def test_what_is_not_exact_is_refused_with_its_path(value: Any) -> None:
         canonical({"a": [0, value]})
 
 
-@pytest.mark.parametrize(
-    "text", ['{"a": 1}', '{"b":1,"a":1}', '{"a":1,"a":1}', "1.0", "NaN", "1e3", "{", "9007199254740992", "\xff"]
-)
+SPELLINGS = ('{"a": 1}', '{"b":1,"a":1}', '{"a":1,"a":1}', "1.0", "NaN", "1e3", "{", "9007199254740992", "\xff")
+HOSTILE = {"lone surrogate": r'"\ud800"', "unclosed depth": "[" * 100_000, "depth": "[" * 600 + "]" * 600 + " "}
+
+
+@pytest.mark.parametrize("text", [*SPELLINGS, *(pytest.param(text, id=name) for name, text in HOSTILE.items())])
 def test_only_the_canonical_spelling_is_read(text: str) -> None:
     with pytest.raises(ArchiveError, match="plan"):
         parse(text.encode("latin-1"), "plan.json")
