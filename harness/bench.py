@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from harness import tomlfile
-from harness.artefact import SIMULATED_BENCH, Artefact, read_artefact
+from harness.artefact import SIMULATED_BENCH, Artefact, Patch, read_artefact
 from harness.benchfile import (
     FIRST_FLOW_PORT,
     FLOWS,
@@ -31,6 +31,7 @@ from harness.benchfile import (
     LinkSection,
     PlantRouteSection,
     PlantSection,
+    QualifySection,
     RouteSection,
     SimulatedClockSection,
     SimulationSection,
@@ -130,6 +131,21 @@ class SimulatedClock:
 
 
 @dataclass(frozen=True, slots=True)
+class Qualify:
+    """What a pair is qualified with."""
+
+    reel: Patch
+    """The fibre of known time of flight."""
+    patch: Patch
+    rates: tuple[int, ...]
+    """The staircase, packets a second."""
+    size: int
+    plugs: int
+    seconds: int
+    """Of each rate at each plug."""
+
+
+@dataclass(frozen=True, slots=True)
 class Simulation:
     """The truth of a simulated bench; plan and judge never see it, tests compare with it."""
 
@@ -157,6 +173,8 @@ class Bench:
     simulation: Simulation | None = None
     calibrations: Mapping[str, Artefact] = field(default_factory=dict)
     """By link: the zero-length calibration of its endpoint pair that the file names."""
+    qualify: Qualify | None = None
+    """With what a pair is to be qualified; None: the file does not say."""
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By site, then by source, what the bench declares of a source of clock evidence: its settings."""
     instruments: tuple[()] = ()
@@ -486,6 +504,7 @@ class _Reader:
         if simulated and parts["simulation"]:
             plants = self._plants(parts["simulation"], clocks, links, list(links_data))
             simulation = Simulation(parts["simulation"].carrier, plants, clocks)
+        qualify = self._qualify(data["qualify"], simulated) if "qualify" in data else None
         streams = self._streams(parts["streams"], links, simulation)
         if self.problems:
             return None
@@ -515,9 +534,28 @@ class _Reader:
             evidence=self.evidence,
             simulation=simulation,
             calibrations=self.calibrations,
+            qualify=qualify,
             notes=tuple(self.notes),
             path=path,
             text=self.file.text,
+        )
+
+    def _qualify(self, data: object, simulated: bool) -> Qualify | None:
+        section = self.section(QualifySection, data, ("qualify",))
+        if section is None:
+            return None
+        if not simulated:
+            for key in ("patch_mm", "patch_u_ps", "patch_origin"):
+                if not getattr(section, key):
+                    self.missing(("qualify", key), "the patch's length, its uncertainty and who measured it")
+        index = int(section.group_index * 1_000_000)
+        return Qualify(
+            Patch(section.reel_m * 1000, index, _ceil(section.u_ns * 1000), section.origin),
+            Patch(section.patch_mm, index, section.patch_u_ps, section.patch_origin),
+            tuple(section.rates),
+            section.size,
+            section.plugs,
+            section.seconds,
         )
 
     def _policy(self, name: str, simulated: bool) -> None:

@@ -254,6 +254,24 @@ class SimulationSection(Section):
     clocks: dict[str, Any] = Field(default={}, description="tables [simulation.clocks.NAME]")
 
 
+class QualifySection(Section):
+    """[qualify]: what a pair of this bench is qualified with, see testplans/test_05_qualify.py."""
+
+    reel_m: int = Field(ge=1, le=1_000_000, description="length of the reel in whole metres")
+    group_index: Number = Field(default=Decimal("1.4682"), ge=1, le=2, decimal_places=6, description="1 to 2")
+    u_ns: Number = Field(ge=0, le=10**6, description="standard uncertainty of the reel's time of flight, ns")
+    origin: Text = Field(min_length=1, description="who measured the reel, how, when")
+    patch_mm: int = Field(default=0, ge=0, le=10**8, description="length of the patch, mm")
+    patch_u_ps: int = Field(default=0, ge=0, le=10**9, description="standard uncertainty of its time of flight, ps")
+    patch_origin: Text = ""
+    rates: list[Annotated[int, Field(ge=1, le=10_000_000)]] = Field(
+        default=[1_000, 10_000], min_length=1, max_length=16, description="1 to 16 rates, packets a second"
+    )
+    size: int = Field(default=512, ge=64, le=9018, description="Ethernet frame octets with FCS, 64 to 9018")
+    plugs: int = Field(default=10, ge=5, le=1000, description="5 to 1000 plugs")
+    seconds: int = Field(default=10, ge=1, le=86_400, description="whole seconds of each rate")
+
+
 SECTIONS: Final[dict[str, type[Section]]] = {
     "bench": BenchSection,
     "lab": LabSection,
@@ -263,4 +281,4 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "streams": StreamsSection,
     "simulation": SimulationSection,
 }
-TABLES: Final = (*SECTIONS, "sites", "links")
+TABLES: Final = (*SECTIONS, "sites", "links", "qualify")

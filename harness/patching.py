@@ -284,8 +284,8 @@ def _clocks(link: Link, seen: Sequence[Measurement], policy: Policy) -> tuple[Cl
     return tuple(made)
 
 
-def plain_object(value: Mapping[str, object]) -> Mapping[str, JSON]:
-    """A mapping as JSON."""
+def plain_object(value: object) -> Mapping[str, JSON]:
+    """A mapping or a noun as a JSON object."""
     made = plain(value)
     return made if isinstance(made, dict) else {}
 

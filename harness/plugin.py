@@ -16,13 +16,15 @@ from typing import Any, Final, cast
 
 import pytest
 
-from harness import plan, provenance
+from harness import plan, provenance, qualification
 from harness.bench import load as load_bench
 from harness.engine import Progress
-from harness.errors import BenchError, HarnessError, PreflightError
+from harness.errors import BenchError, EngineError, HarnessError, PreflightError
 from harness.exitcode import OF_VERDICT, ExitCode, worst
 from harness.measurement import Measurement
+from harness.patching import Person
 from harness.preflight import Table
+from harness.qualification import Qualification, Qualifying
 from harness.report import terminal
 from harness.run import Options, Run
 
@@ -71,6 +73,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--operator", metavar="NAME", help="who stands at the bench; goes into the report")
     group.addoption("--duration", metavar="SECONDS", type=_seconds, help="other stream length; shorter is INCOMPLETE")
     group.addoption("--rate", metavar="PPS", type=_rate, help="other packet rate; less than planned is INCOMPLETE")
+    group.addoption("--qualify", action="store_true", help="qualify each endpoint pair first: patch, swap, reel")
     group.addoption("--policy", metavar="NAME|FILE", help="judge by this policy instead of the bench's")
     group.addoption("--order", metavar="FILE", help="work order that both ends carry: `millicert order new`")
     group.addoption("--preflight-only", action="store_true", help="check the bench, measure nothing")
@@ -166,6 +169,12 @@ def certify(request: pytest.FixtureRequest) -> plan.Certify:
     return lambda measurement: certification.certify(measurement, step)
 
 
+@pytest.fixture
+def qualify(request: pytest.FixtureRequest) -> Qualifying:
+    """Qualify a link's endpoint pair: ``qualify(link)``; skips the test unless that is asked for."""
+    return _certification(request).qualify
+
+
 class Certification:
     """One certification run inside one pytest session."""
 
@@ -181,6 +190,7 @@ class Certification:
         self._line_open = False
         self._signals: dict[signal.Signals, Any] = {}
         self._finishing = False
+        self._unqualified: set[str] = set()
         self._cut_off = False
 
     @property
@@ -256,8 +266,39 @@ class Certification:
             self.codes.add(ExitCode.PREFLIGHT)
         return table
 
+    def qualify(self, link: str) -> Qualification:
+        """Qualify a link's pair; nothing is measured any more on one that does not pass. Skips unless asked for."""
+        if not (self.config.getoption("--qualify") or self.run.bench.qualify is not None):
+            self.say([f"qualify   {link}: not asked for; --qualify does it: patch, swap, a reel of known delay"])
+            pytest.skip("not asked for: --qualify, or [qualify] in the bench file")
+        self._unqualified.add(link)
+        folder = qualification.here(self.run.opened.path.parent, link)
+        person = Person(lambda line: self.say([line]), None if self.run.bench.simulated else self._ask)
+        found = qualification.qualify(self.run.bench, link, person, folder)
+        self.run.opened.add_file(f"qualification-{link}.json", found.file)
+        self.say([f"qualify   {link}: {'passed' if found.passed else 'NOT PASSED'}, {found.id}", f"          {folder}"])
+        if found.passed:
+            self._unqualified.discard(link)
+        return found
+
+    def _ask(self, request: str) -> None:
+        """Wait for a person at the terminal. Raises EngineError where there is none."""
+        if not (sys.__stdin__ and sys.__stdin__.isatty()):
+            raise EngineError(
+                f"a person at a terminal, to be asked: {request}", "no terminal", "run it at a terminal, with -s"
+            )
+        with self.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            self.writer.ensure_newline()
+            self.writer.write(f"{request}; then press Enter ", flush=True)
+            if not sys.__stdin__.readline():
+                raise EngineError(f"a person, to be asked: {request}", "end of input", "run it at a terminal, with -s")
+
     def measure(self, link: str, step: plan.Step) -> Measurement:
-        """Run a step's stream on a link, once preflight is green."""
+        """Run a step's stream on a link, once preflight is green and a qualification that was begun has passed."""
+        if link in self._unqualified:
+            raise EngineError(
+                f"a qualified pair on {link}", "its qualification did not pass", "see the reel's lines above"
+            )
         if self.config.getoption("--preflight-only"):
             self.codes.add(ExitCode.INCOMPLETE)
             pytest.skip("--preflight-only: nothing measured, nothing certified")

@@ -374,13 +374,15 @@ class Run:
             self.opened.abandon(name, section)
             raise
 
-    def back_to_back(self, name: str, link_name: str, stream: Stream, rows: Rows) -> Measurement:
-        """The stream over the patch that joins the two ends of a link; the rows stay with ``rows``.
+    def back_to_back(
+        self, name: str, link_name: str, stream: Stream, rows: Rows, *, reel: bool = False
+    ) -> Measurement:
+        """The stream over the patch, or the reel, that joins the two ends of a link; the rows stay with ``rows``.
 
-        On a real link the patch is whatever lies between the two ends now.
+        On a real link that is whatever lies between the two ends now.
         """
         link = self.stage.link(self.bench.link(link_name))
-        return self._play(name, link, stream, lambda _: None, rows, None, patch=True)
+        return self._play(name, link, stream, lambda _: None, rows, None, patch=not reel)
 
     def _calibration(self, link: Link, stream: Stream) -> Calibration | None:
         """The bench's artefact, else back to back at field rate and size before each simulated stream, else none.
