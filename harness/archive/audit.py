@@ -13,6 +13,7 @@ from typing import Final, Literal
 from harness.archive import bag, log, merkle, witness
 from harness.archive.folder import JOURNAL, RESULT
 from harness.archive.history import JUDGED_AGAIN, PLAN, SEALED, TORN, Entry, History
+from harness.archive.keys import VerifierKey
 from harness.archive.log import CHECKPOINT, CHECKPOINTS, ENTRIES
 from harness.archive.note import Checkpoint, Note
 from harness.disk import read_file
@@ -21,6 +22,8 @@ from harness.errors import ArchiveError, HarnessError
 _RUN: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}", re.ASCII)
 
 State = Literal["ok", "failed", "note"]
+Keys = list[VerifierKey | None]
+"""Who signs at each size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,12 @@ def _audit(path: Path, against: bytes | None) -> Iterator[Finding]:
         reading = log.read(path)
         history = reading.history
         origin = history.origin
-        history.key()
+        keys = history.keys()
     except HarnessError as error:
         yield Finding("failed", ENTRIES, str(error))
         return
     tops = merkle.roots(history.leaves)
-    problems = [*_checkpoints(path, history, tops), *_newest(path, history, tops)]
+    problems = [*_checkpoints(path, history, tops, keys), *_newest(path, history, tops, keys)]
     yield from problems
     problems = list(_entries(history))
     yield from problems
@@ -81,7 +84,7 @@ def _audit(path: Path, against: bytes | None) -> Iterator[Finding]:
 # -- the log itself ------------------------------------------------------------------------------------------
 
 
-def _checkpoints(path: Path, history: History, tops: list[bytes]) -> Iterator[Finding]:
+def _checkpoints(path: Path, history: History, tops: list[bytes], keys: Keys) -> Iterator[Finding]:
     """Every kept checkpoint, whole and as the entries give it."""
     n = len(history.entries)
     names = sorted(each.name for each in (path / CHECKPOINTS).iterdir()) if (path / CHECKPOINTS).is_dir() else []
@@ -103,7 +106,7 @@ def _checkpoints(path: Path, history: History, tops: list[bytes]) -> Iterator[Fi
             elif found.root != tops[size]:
                 differing.append(size)  # so its signature, by a key that entries name, tells nothing
             else:
-                _check_signature(note, history, size)
+                _check_signature(note, keys[size])
                 agreeing.append(size)
         except HarnessError as error:
             yield Finding("failed", f"{CHECKPOINTS}/{size}", str(error))
@@ -137,9 +140,8 @@ def _own(data: bytes, history: History, size: int) -> tuple[Note, Checkpoint]:
     return note, found
 
 
-def _check_signature(note: Note, history: History, size: int) -> None:
-    """The checkpoint at ``size`` bears the signature of the key that was in use then, and no other."""
-    key = history.key(size)
+def _check_signature(note: Note, key: VerifierKey | None) -> None:
+    """The checkpoint bears the signature of the key that was in use then, and no other."""
     wanted = 0 if key is None else 1
     if len(note.signatures) != wanted or (key is not None and note.by(key) is None):
         raise ArchiveError(
@@ -147,7 +149,7 @@ def _check_signature(note: Note, history: History, size: int) -> None:
         )
 
 
-def _newest(path: Path, history: History, tops: list[bytes]) -> Iterator[Finding]:
+def _newest(path: Path, history: History, tops: list[bytes], keys: Keys) -> Iterator[Finding]:
     """The newest checkpoint stands for all entries, or for all but the one that a kill left."""
     n = len(history.entries)
     if not (path / CHECKPOINT).exists():
@@ -167,7 +169,7 @@ def _newest(path: Path, history: History, tops: list[bytes]) -> Iterator[Finding
         elif found.root != tops[size]:
             yield Finding("failed", CHECKPOINT, "its root is not that of the entries")
         else:
-            _check_signature(note, history, size)
+            _check_signature(note, keys[size])
             other = f"another than {CHECKPOINT}, which agrees with the entries"
             yield Finding("failed", f"{CHECKPOINTS}/{size}", other)
     except HarnessError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -108,13 +109,18 @@ class History:
         return bool(self.entries) and self.entries[0].data.get("simulated") is True
 
     def key(self, size: int | None = None) -> VerifierKey | None:
-        """The key that signs the checkpoint of the first ``size`` entries (all when not given); None: unsigned."""
-        found: VerifierKey | None = None
-        for each in self.entries[:size]:
-            if each.kind == KEY:
-                found = (
-                    VerifierKey.parse(each.text("key"), f"log entry {each.n}") if each.text("state") == IN_USE else None
-                )
+        """The key that signs the checkpoint of the first ``size`` entries (all when not given); None: unsigned.
+
+        Raises KeyFileError when the entry that says so holds none.
+        """
+        said = next((each for each in reversed(self.entries[:size]) if each.kind == KEY), None)
+        return None if said is None or said.text("state") != IN_USE else _parsed(said.text("key"))
+
+    def keys(self) -> list[VerifierKey | None]:
+        """`key` of every size from 0."""
+        found: list[VerifierKey | None] = [None]
+        for each in self.entries:
+            found.append(self.key(each.n + 1) if each.kind == KEY else found[-1])
         return found
 
     def attempts(self, wanted: str) -> tuple[Entry, ...]:
@@ -152,6 +158,12 @@ class History:
             elif each.kind in (SEALED, CUT_OFF, ABORTED):
                 open_runs.pop(each.run, None)
         return tuple(open_runs.values())
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(text: str) -> VerifierKey:
+    """The key of a `KEY` entry; asked for again with every checkpoint."""
+    return VerifierKey.parse(text, "an entry of the log")
 
 
 def _second(stamp: str) -> float:
