@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from harness.archive.keys import SigningKey, VerifierKey, strict_base64
-from harness.archive.signature import pae
 from harness.canonical import JSON, canonical, parse_object
 from harness.errors import ArchiveError, HarnessError
 
@@ -15,6 +14,12 @@ ORDER: Final = "application/vnd.millicert.order+json"
 """Payload type of a work order."""
 FAR_JOURNAL: Final = "application/vnd.millicert.far-journal+json"
 """Payload type of what a far end signs of its journal."""
+
+
+def pae(payload_type: str, body: bytes) -> bytes:
+    """What is signed: DSSE v1's pre-authentication encoding of ``body``."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(body), body)
 
 
 def close(payload_type: str, body: bytes, key: SigningKey) -> bytes:
@@ -35,9 +40,10 @@ def unseal(data: bytes, payload_type: str, name: str) -> tuple[bytes, VerifierKe
     """
     try:
         return _unseal(data, payload_type, name)
-    except (HarnessError, RecursionError, ValueError) as error:
-        wanted, found = (error.wanted, error.found) if isinstance(error, HarnessError) else ("plain JSON", str(error))
-        raise ArchiveError(f"a signed {name}: {wanted}", found, "get it anew from who signed it") from error
+    except HarnessError as error:
+        # The message of a part, such as base64, need not name the file.
+        found = error.found[:300]
+        raise ArchiveError(f"a signed {name}: {error.wanted}", found, "get it anew from who signed it") from error
 
 
 def _unseal(data: bytes, payload_type: str, name: str) -> tuple[bytes, VerifierKey]:

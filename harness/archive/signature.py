@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from collections.abc import Mapping
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from harness.archive import bag
+from harness.archive.envelope import close, unseal
 from harness.archive.folder import RESULT, file_name
-from harness.archive.keys import SigningKey, VerifierKey, small_file, strict_base64
+from harness.archive.keys import SigningKey, VerifierKey, small_file
 from harness.canonical import JSON, canonical, difference, parse_object, sha256
 from harness.disk import PARTIAL, make_directory, read_file, write_file
 from harness.errors import ArchiveError, HarnessError
@@ -45,12 +45,6 @@ class Signature:
     def at(self) -> str:
         """`utc_ns` to the second."""
         return f"{datetime.fromtimestamp(self.utc_ns // 1_000_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def pae(payload_type: str, body: bytes) -> bytes:
-    """What is signed: DSSE v1's pre-authentication encoding of ``body``."""
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(body), body)
 
 
 def statement(path: Path, signer: str, utc_ns: int) -> dict[str, JSON]:
@@ -101,17 +95,7 @@ def sign(path: Path, key: SigningKey, *, utc_ns: int | None = None) -> Signature
         raise ArchiveError(f"a sound sealed folder at {path}", "; ".join(problems), "restore it from a copy")
     _sealed_here(path, at)
     body = canonical(statement(path, key.verifier.name, at))
-    signed: dict[str, JSON] = {
-        "keyid": key.verifier.id,
-        "sig": base64.b64encode(key.sign(pae(PAYLOAD_TYPE, body))).decode(),
-        "verifier": key.verifier.line,
-    }
-    envelope: dict[str, JSON] = {
-        "payload": base64.b64encode(body).decode(),
-        "payloadType": PAYLOAD_TYPE,
-        "signatures": [signed],
-    }
-    octets = canonical(envelope)
+    octets = close(PAYLOAD_TYPE, body, key)
     if len(octets) > LARGEST:
         raise ArchiveError(f"a signature of at most {LARGEST} octets", f"{len(octets)}", "judge fewer links a run")
     make_directory(path / FOLDER)
@@ -145,22 +129,9 @@ def load(path: Path, name: str) -> Signature:
 
 
 def _load(path: Path, name: str) -> Signature:
-    envelope = parse_object(small_file(path / name, LARGEST), name)
-    entries = envelope.get("signatures")
-    if envelope.keys() != {"payload", "payloadType", "signatures"} or not isinstance(entries, list):
-        raise _unlike("payload, payloadType and signatures", ", ".join(sorted(envelope)) or "nothing")
-    if len(entries) != 1 or not isinstance(entries[0], Mapping) or entries[0].keys() != {"keyid", "sig", "verifier"}:
-        raise _unlike("one signature of keyid, sig and verifier", f"{len(entries)} entries or another form")
-    if envelope["payloadType"] != PAYLOAD_TYPE:
-        raise _unlike(f"payloadType {PAYLOAD_TYPE}", repr(envelope["payloadType"]))
-    key = VerifierKey.parse(_text(entries[0]["verifier"], "verifier"), "verifier")
-    if entries[0]["keyid"] != key.id:
-        raise _unlike(f"keyid {key.id}", repr(entries[0]["keyid"]))
+    body, key = unseal(small_file(path / name, LARGEST), PAYLOAD_TYPE, name)
     if file_of(key) != name:
         raise _unlike(f"the file of {key.name}+{key.id}, {file_of(key)}", name)
-    body = strict_base64(_text(envelope["payload"], "payload"), "payload")
-    if not key.verifies(strict_base64(_text(entries[0]["sig"], "sig"), "sig"), pae(PAYLOAD_TYPE, body)):
-        raise _unlike(f"octets that {key.name}+{key.id} signed", "others")
     signed = parse_object(body, "payload")
     predicate = signed.get("predicate")
     at = predicate.get("signed_utc_ns") if isinstance(predicate, Mapping) else None
@@ -171,12 +142,6 @@ def _load(path: Path, name: str) -> Signature:
         told = where.replace("archived", "signed").replace("recomputed", "here")
         raise _unlike("what the folder holds", f"another result, manifest or run, first at {told}")
     return Signature(name, key, int(at))
-
-
-def _text(value: JSON, where: str) -> str:
-    if not isinstance(value, str):
-        raise _unlike(f"text in {where}", repr(value)[:60])
-    return value
 
 
 def _unlike(wanted: str, found: str) -> ArchiveError:

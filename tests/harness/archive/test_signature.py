@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from harness.archive import bag, keys, signature
+from harness.archive.envelope import pae
 from harness.archive.keys import SigningKey, Trust, TrustedKey, VerifierKey
 from harness.archive.verify import Check, Level, judge_again, sound, verify
 from harness.canonical import canonical
@@ -79,15 +80,15 @@ def resigned(path: Path, change: Callable[[dict[str, Any]], object], key: Signin
     change(statement)
     body = canonical(statement)
     whole["payload"] = base64.b64encode(body).decode()
-    whole["signatures"][0]["sig"] = base64.b64encode(key.sign(signature.pae(whole["payloadType"], body))).decode()
+    whole["signatures"][0]["sig"] = base64.b64encode(key.sign(pae(whole["payloadType"], body))).decode()
     file_of(path).write_bytes(canonical(whole))
 
 
 def test_what_is_signed_has_the_form_that_dsse_prescribes() -> None:
-    assert signature.pae("http://example.com/HelloWorld", b"hello world") == (
+    assert pae("http://example.com/HelloWorld", b"hello world") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     )
-    assert signature.pae("é", b"") == b"DSSEv1 2 \xc3\xa9 0 "
+    assert pae("é", b"") == b"DSSEv1 2 \xc3\xa9 0 "
 
 
 def test_a_signature_says_what_it_vouches_for(kit: Any, signed: Path) -> None:
