@@ -397,18 +397,26 @@ def _log_judgement(folder: Path, target: Path) -> None:
 @app.command()
 def attach(
     folder: Annotated[Path, typer.Argument(help="A sealed run.")],
-    journals: Annotated[list[Path], typer.Argument(help="Journals that far ends signed, one for each.")],
+    journals: Annotated[list[Path] | None, typer.Argument(help="Journals that far ends signed, one for each.")] = None,
+    closure: Annotated[
+        list[Path] | None, typer.Option(help="Closure record that polls waited for; may be given more than once.")
+    ] = None,
     trust: Annotated[Path | None, typer.Option(help="File of verifier keys whose evidence counts.")] = None,
     information_only: Annotated[
         bool, typer.Option("--information-only", help="Show what they say, count none of it: any key, or none.")
     ] = False,
     reason: Annotated[str, typer.Option(help="Why it is attached now; stands in the new result.")] = "",
 ) -> None:
-    """Judge a sealed run again with far ends' signed journals: a new result beside the old, which stays as it is."""
+    """Judge a sealed run again with late evidence: a new result beside the old, which stays as it is."""
     try:
         trusted = None if trust is None else keys.read_trust(trust)
         target, result, findings = attach_journals(
-            folder, journals, trust=trusted, information_only=information_only, reason=reason
+            folder,
+            journals or [],
+            closures=closure or [],
+            trust=trusted,
+            information_only=information_only,
+            reason=reason,
         )
     except HarnessError as why:
         _refuse(why)

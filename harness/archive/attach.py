@@ -1,4 +1,4 @@
-"""Attaching: a sealed run is judged again with what far ends signed of their clocks and stamps."""
+"""Attaching: a sealed run is judged again with late evidence, what far ends signed and how clocks were closed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 from harness.archive import farjournal, joining, superseding
 from harness.archive.farjournal import FarJournal, beside
 from harness.archive.folder import ENVIRONMENT, JOURNAL, PLAN, POLICY, RESULT, Judge, certify, measurements, provenance
-from harness.archive.keys import Trust
+from harness.archive.keys import Trust, small_file
 from harness.archive.ledger import ledger
 from harness.canonical import canonical, parse_object, plain
 from harness.disk import read_file
 from harness.errors import ArchiveError
+from harness.evidence import holdover
 from harness.journal import read
 from harness.provenance import software
 
@@ -23,6 +24,7 @@ def attach(
     path: Path,
     journals: Sequence[Path],
     *,
+    closures: Sequence[Path] = (),
     trust: Trust | None = None,
     information_only: bool = False,
     reason: str = "",
@@ -30,14 +32,17 @@ def attach(
     here: Callable[[], Mapping[str, object]] = software,
     utc_ns: int | None = None,
 ) -> tuple[Path, dict[str, Any], tuple[joining.Finding, ...]]:
-    """Judge the sealed run at ``path`` again with far ends' journals, into ``<run>.attached-<k>`` beside it.
+    """Judge the sealed run at ``path`` again with late evidence, into ``<run>.attached-<k>`` beside it.
 
     A journal's clock evidence counts as the far site's own where its signature is by a key of ``trust`` in its days;
-    else it is refused, or with ``information_only`` joined without counting. The run is not touched;
+    else it is refused, or with ``information_only`` joined without counting. ``closures`` are closure records that
+    polls of the run waited for (`harness.evidence.holdover`), whose first part it saw. The run is not touched;
     `harness.archive.verify.verify` checks the new folder together with it. ``utc_ns`` is the time of judging, now when
     not given. Returns the folder, its result, and what was found of each journal. Raises ArchiveError when the run is
     not sealed or was altered, or when a journal was altered, is of another run or order, or not by a trusted key.
     """
+    if not journals and not closures:
+        raise ArchiveError("a journal or a closure record to attach", "neither", "name the files")
     run = superseding.sound_run(path)
     at = time.time_ns() if utc_ns is None else utc_ns
     loaded = [farjournal.load(each) for each in journals]
@@ -47,10 +52,17 @@ def attach(
     policy = read_file(run / POLICY)
     book = ledger(read(run / JOURNAL).entries)
     plan = parse_object(read_file(run / PLAN), PLAN)
-    joined, findings = joining.join(measurements(run, book), loaded, [not information_only] * len(loaded), plan)
+    records = [small_file(place.resolve(), holdover.MOST_OCTETS) for place in closures]
+    closed, closing = joining.close(measurements(run, book), records)
+    joined, findings = joining.join(closed, loaded, [not information_only] * len(loaded), plan)
     before = parse_object(read_file(run / RESULT), RESULT)
     reference = superseding.original(
-        run, reason, at, verdict_before=before.get("verdict"), attached=[finding.told for finding in findings]
+        run,
+        reason,
+        at,
+        verdict_before=before.get("verdict"),
+        attached=[finding.told for finding in findings],
+        closures=closing,
     )
     text = policy.decode()
     result = dict(judge(joined, text, {**provenance(run, book), **superseding.told(reference, text)}))
@@ -59,6 +71,7 @@ def attach(
         ENVIRONMENT: canonical({"software": plain(dict(here()))}),
         joining.AGREEMENT: canonical(joining.listed(findings)),
         **{name: data for number, far in enumerate(loaded) for name, data in _files(far, number).items()},
+        **{f"{joining.CLOSURES}/{number}.toml": octets for number, octets in enumerate(records)},
         RESULT: canonical(result),
     }
     return superseding.write(run, "attached", reference, contents, at), result, findings

@@ -1,4 +1,4 @@
-"""The Joining of a run with the journals of its far ends: their evidence, and what comparing their stamps gave."""
+"""The Joining of a run with late evidence: its far ends' journals, compared with its samples, and closure records."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from harness.archive.folder import PLAN
 from harness.canonical import JSON, canonical, integer, parse_object, plain, sha256
 from harness.clock import ClockState
 from harness.disk import read_file
-from harness.errors import ArchiveError
+from harness.errors import ArchiveError, HarnessError
+from harness.evidence import holdover
 from harness.gates import text
 from harness.measurement import Measurement
 
 FAR: Final = "data/far"
 """Folder of the attached journals: ``<k>/journal.jsonl`` with what lies beside each."""
 NAME: Final = "journal.jsonl"
+CLOSURES: Final = "data/closures"
+"""Folder of the closure records (`harness.evidence.holdover`): ``<k>.toml``."""
 AGREEMENT: Final = "data/agreement.json"
 """Every second in which the two ends do not agree, by journal and measurement."""
 
@@ -218,6 +221,46 @@ def _check_order(far: FarJournal, plan: Mapping[str, JSON], found: Sequence[Meas
     return True
 
 
+def close(
+    found: Sequence[Measurement], records: Sequence[bytes]
+) -> tuple[tuple[Measurement, ...], list[Mapping[str, JSON]]]:
+    """The measurements with what closure records say at the polls that waited for them, and what original.json says.
+
+    A record speaks for the site whose polls named its first part before the run. Raises HarnessError when it is not
+    closed, when its first part is no longer what the run saw, or when no poll waited for it.
+    """
+    joined = list(found)
+    told: list[Mapping[str, JSON]] = []
+    for number, octets in enumerate(records):
+        name = f"{CLOSURES}/{number}.toml"
+        try:
+            record = holdover.parse(octets.decode(), name)
+        except UnicodeDecodeError as why:
+            raise ArchiveError(f"UTF-8 in {name}", str(why), "give the record as it was written") from why
+        closed: dict[str, JSON] = {}
+        refused: HarnessError | None = None
+        for index, m in enumerate(joined):
+            for site in (m.link.near.name, m.link.far.name):
+                try:
+                    states = holdover.attach(site, record, found[index].evidence)
+                except holdover.ClosureError as why:
+                    refused = _weightier(refused, why)
+                    continue
+                joined[index] = replace(joined[index], evidence=(*joined[index].evidence, *states))
+                closed[f"{m.id} {site}"] = len(states)
+        if not closed:
+            raise refused or ArchiveError(
+                "a measurement that waits for a closure record", "none", "attach it to its run"
+            )
+        told.append({"sha256": sha256(octets), "commitment": record.commitment, "polls": closed})
+    return tuple(joined), told
+
+
+def _weightier(before: HarnessError | None, now: HarnessError) -> HarnessError:
+    """Of two refusals the one that says more than that a site never waited."""
+    return now if before is None or before.found == "none in the run's evidence" else before
+
+
 def listed(findings: Sequence[Finding]) -> dict[str, JSON]:
     """Content of agreement.json: for each journal every second in which the ends disagree."""
     return {
@@ -235,8 +278,12 @@ def _fields(second: Disagreement) -> dict[str, JSON]:
 
 def read(path: Path) -> list[FarJournal]:
     """The journals in the folder at ``path`` that they were attached in, in order. Raises ArchiveError for damage."""
-    folders = sorted((path / FAR).iterdir(), key=lambda each: int(each.name)) if (path / FAR).is_dir() else []
-    return [farjournal.load(each / NAME) for each in folders]
+    return [farjournal.load(each / NAME) for each in _numbered(path / FAR)]
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """What stands in a folder, by number; nothing where there is no folder."""
+    return sorted(folder.iterdir(), key=lambda each: int(each.stem)) if folder.is_dir() else []
 
 
 def stated(original: Mapping[str, JSON]) -> list[Mapping[str, JSON]]:
@@ -254,7 +301,10 @@ def rejoin(
     """
     said = stated(original)
     plan = parse_object(read_file(run / PLAN), PLAN)
-    joined, findings = join(found, read(path), [each.get("admitted") is True for each in said], plan)
+    closed, told = close(found, [read_file(place) for place in _numbered(path / CLOSURES)])
+    if told != original.get("closures"):
+        raise ArchiveError("what the closure records say in original.json", "another", "restore that file from a copy")
+    joined, findings = join(closed, read(path), [each.get("admitted") is True for each in said], plan)
     if [finding.told for finding in findings] != said:
         raise ArchiveError("what the journals say in original.json", "another", "restore that file from a copy")
     if canonical(listed(findings)) != read_file(path / AGREEMENT):

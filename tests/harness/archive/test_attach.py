@@ -28,7 +28,8 @@ from harness.archive.stamps import RECORD, joined
 from harness.archive.verify import Check, sound, verify
 from harness.canonical import canonical, sha256
 from harness.clock import ClockState
-from harness.errors import ArchiveError
+from harness.errors import ArchiveError, HarnessError
+from harness.evidence import holdover
 from harness.journal import Journal
 from harness.measurement import Measurement
 from harness.samples import KERNEL, MISSING, USER
@@ -473,6 +474,75 @@ def test_a_forged_folder_is_found_out(desk: Desk, tmp_path: Path, stranger: Sign
     forge(path)
     assert not sound(checked(path))
     assert "the stamps that other-site signed" in details(checked(path), "result", "failed")
+
+
+# --- closed later ----------------------------------------------------------------------------------------------
+
+OPEN = """
+[clock]
+id = "Rb 7"
+oscillator = "rubidium"
+moved = false
+[behaviour]
+drift_per_day = 1e-12
+allan = [{tau_s = 100, deviation = 3e-12}, {tau_s = 10000, deviation = 4e-13}, {tau_s = 100000, deviation = 1e-12}]
+environment_ns = 15
+rate_ppb = 1
+origin = "certificate 4712"
+[before]
+at = 2027-01-15T07:00:00Z
+offset_ns = -20
+half_width_ns = 8
+reference = "GNSS receiver 7"
+reference_ns = 40
+reference_origin = "ITU-T G.8272 PRTC-B"
+instrument = "53230A"
+serial = "MY50000001"
+by = "first shift"
+"""
+AFTER = """
+[after]
+at = 2027-01-15T09:00:00Z
+offset_ns = 60
+half_width_ns = 5
+reference = "GNSS receiver 7"
+reference_ns = 44
+reference_origin = "ITU-T G.8272 PRTC-B"
+instrument = "53230A"
+serial = "MY50000001"
+by = "first shift"
+untouched = "the front panel's seal is whole"
+"""
+
+
+def test_a_clock_that_was_closed_after_the_run_lets_the_clocks_decide(desk: Desk, tmp_path: Path) -> None:
+    m = desk.tell()
+    instants = [state.at_ns for state in desk.evidence(m)]
+    waiting = holdover.states("b", holdover.parse(OPEN, "rb7.toml"), instants)
+    m = replace(m, evidence=(*m.evidence, *waiting))
+    run = desk.run(m)
+    before = octets(run)
+    record = tmp_path / "rb7.toml"
+    record.write_text(OPEN, encoding="utf-8")
+    with pytest.raises(HarnessError, match="a closed record"):
+        desk.attach(run, closures=[record])
+    record.write_text(OPEN.replace("offset_ns = -20", "offset_ns = -21") + AFTER, encoding="utf-8")
+    with pytest.raises(HarnessError, match="the record whose first part has"):
+        desk.attach(run, closures=[record])
+    record.write_text(OPEN + AFTER, encoding="utf-8")
+    with pytest.raises(HarnessError, match="none in the run's evidence"):
+        desk.attach(desk.run(desk.tell(seconds=2)), closures=[record])
+    with pytest.raises(ArchiveError, match="neither"):
+        desk.attach(run)
+    path, result = desk.attach(run, closures=[record])
+    assert verdicts(result) == {"PASS"}
+    assert result["provenance"]["judged_again"]["closures"][0]["polls"] == {"m1 b": len(instants)}
+    assert octets(run) == before
+    assert sound(checked(path)), checked(path)
+    place = path / "data/closures/0.toml"
+    place.write_text(place.read_text().replace("half_width_ns = 5", "half_width_ns = 4"))
+    forge(path)
+    assert "what the closure records say" in details(checked(path), "result", "failed")
 
 
 # --- tied by an order --------------------------------------------------------------------------------------------
