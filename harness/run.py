@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from fastpath import timestamping, wire
 from fastpath.timestamping import Capability
 from harness import engine, plan, preflight, provenance, stage
-from harness.archive import history, log, record, witness
+from harness.archive import bag, history, log, record, witness
 from harness.archive.folder import BENCH, CALIBRATIONS, MEASUREMENTS, POLICY, RunFolder, plan_hash, unfinished
 from harness.archive.ledger import LOGGED
 from harness.archive.segments import SegmentWriter
@@ -589,7 +589,7 @@ class Run:
                 record.sealed(self.log, run.path)
         except HarnessError as why:
             if not self.unsealed and not cut_off:
-                self.unsealed = f"sealed, but not logged: {why}; then type millicert log record {run.path}"
+                self.unsealed = f"{why}; then type millicert log record {run.path}"
 
     # -- what the terminal shows -----------------------------------------------------------------------------
 
@@ -622,7 +622,7 @@ class Run:
         path = self.folder.path
         lines = [f"report    {self.unprinted or path / 'data' / 'report.pdf'}"]
         if self.unsealed:
-            return [f"not sealed  {path}: {self.unsealed}"]
+            return [f"not {'logged' if bag.sealed(path) else 'sealed'}  {path}: {self.unsealed}"]
         if cut_off:
             return [*lines, f"cut off   {path} is not sealed: the same command with --resume goes on with it"]
         return [*lines, f"verify    millicert verify {path}", f"UNSIGNED  millicert sign {path} --key FILE"]

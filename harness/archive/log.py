@@ -128,12 +128,12 @@ class Log:
         *,
         begin: tuple[str, bool] | None = None,
         instants: Instants = host_instants,
-        wait_s: float = WAIT_S,
+        wait_s: float | None = None,
     ) -> None:
         """Open the log folder at ``path``; an empty one is begun with ``begin``: its origin, whether simulated."""
         self.path = path
         self._instants = instants
-        self._wait_s = wait_s
+        self._wait_s = WAIT_S if wait_s is None else wait_s
         self._threads = threading.Lock()
         self._known: Reading | None = None
         with self._locked():
