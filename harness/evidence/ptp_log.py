@@ -207,10 +207,11 @@ class PtpLog:
         if self._offset < size:
             remarks.append(f"{self.path}: {size - self._offset} octets wait for the next poll")
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > LONGEST_LINE:
+        kept = [line for line in lines if len(line) <= LONGEST_LINE]
+        if len(kept) < len(lines) or len(self._rest) > LONGEST_LINE:
             remarks.append(f"{self.path}: a line of more than {LONGEST_LINE} octets left out")
-            self._rest = b""
-        return [line for line in lines if len(line) <= LONGEST_LINE]
+            self._rest = b"" if len(self._rest) > LONGEST_LINE else self._rest
+        return kept
 
     def _replaced(self, remarks: list[str]) -> bool:
         here = os.fstat(self._fd)

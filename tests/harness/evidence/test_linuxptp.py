@@ -348,6 +348,12 @@ def test_anything_else_is_refused(was: str, now: str) -> None:
         state_of("a", 9, SLAVE.replace(was, now), DECLARED)
 
 
+def test_a_data_set_told_twice_is_refused() -> None:
+    again = SLAVE[SLAVE.index("\t02000a.fffe.000008-1 seq 7") :]
+    with pytest.raises(ValueError, match="PORT_STATS_NP told twice"):
+        state_of("a", 9, SLAVE + again, DECLARED)
+
+
 @given(
     st.sampled_from([SLAVE, ORPHAN, MASTER, VERSION_4]),
     st.lists(
@@ -488,10 +494,10 @@ def test_a_log_is_followed_from_now_on(tmp_path: Path) -> None:
     assert first.events == ()
     assert log.read().figures == ()
     with path.open("a") as out:
-        out.write(GOOD + GOOD[:20])
+        out.write(GOOD + GOOD[:30])
     assert len(log.read().figures) == 1
     with path.open("a") as out:
-        out.write(GOOD[20:])
+        out.write(GOOD[30:])
     assert len(log.read().figures) == 1
     log.close()
     log.close()
@@ -547,6 +553,17 @@ def test_garbage_is_told_and_hides_nothing(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     assert "not a file" in PtpLog(str(fifo)).read().remarks[0]
     assert PtpLog("a\x00b").read().remarks
+
+
+def test_an_endless_line_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("")
+    log = PtpLog(str(path))
+    log.read()
+    path.write_text("x" * LONGEST_LINE + GOOD)
+    found = log.read()
+    assert found.figures == ()
+    assert "left out" in found.remarks[0]
 
 
 def test_a_flood_waits_for_the_next_poll(tmp_path: Path) -> None:
@@ -721,6 +738,48 @@ def test_figures_of_phc2sys_count_while_they_are_fresh(source: Telling) -> None:
     assert said(late, "no figure of phc2sys")
 
 
+@pytest.mark.parametrize("second", ["", " delay 0"])
+def test_a_reading_window_that_was_not_measured_is_unknown(source: Telling, second: str) -> None:
+    linuxptp, tell, log = source
+    tell(SLAVE.replace("SOFTWARE", "HARDWARE"))
+    linuxptp.poll(at(1))
+    with log.open("a") as out:
+        out.write("phc2sys[1.000]: CLOCK_REALTIME phc offset 1 s2 freq +1 delay 500\n")
+        out.write(f"phc2sys[2.000]: CLOCK_REALTIME phc offset 2 s2 freq +1{second}\n")
+    state = linuxptp.poll(at(2))
+    assert (state.synchronised, state.bound_ns) == (True, None)
+    assert said(state, "no reading window")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (P + "port 1: MASTER to PASSIVE on RS_PASSIVE", "MASTER to PASSIVE"),
+        ("ts2phc[2.000]: ens1 offset 3 s0 freq +1", "ts2phc: servo not locked"),
+        ("ts2phc[2.000]: ens1 offset 3 s3 freq +1 holdover", "ts2phc: in holdover"),
+        ("ts2phc[2.000]: ens1 lost holdover lock (offset 1234)", "lost holdover lock"),
+        (P + "port 1: MASTER to GRAND_MASTER on RS_GRAND_MASTER", ""),
+        (P + "port 1: SLAVE to MASTER on RS_MASTER", ""),
+        (P + "master offset 500 s0 freq +1 path delay 1", ""),
+    ],
+)
+def test_a_grandmaster_is_judged_by_its_reference(folder: Path, address: str, line: str, reason: str) -> None:
+    (folder / "out").write_text(MASTER)
+    log = folder / "log"
+    log.write_text("")
+    given_settings = replace(DECLARED, grandmaster=True, socket=address, log=(str(log),))
+    made = LinuxPtp("a", given_settings, program(folder, f"cat {folder}/out"), 20.0)
+    assert made.poll(at(1)).synchronised is None
+    log.write_text("ts2phc[1.000]: ens1 offset -7 s2 freq +1\n")
+    good = made.poll(at(2))
+    assert (good.synchronised, good.bound_ns, good.offset_ns) == (True, 7 + 100 + 1100, -7)
+    with log.open("a") as out:
+        out.write(line + "\n")
+    state = made.poll(at(3))
+    assert state.synchronised is not bool(reason)
+    assert said(state, reason)
+
+
 def test_a_log_that_cannot_be_read_is_told(folder: Path, address: str) -> None:
     out = folder / "out"
     out.write_text(SLAVE)
@@ -810,5 +869,7 @@ def test_the_parser_takes_answers_of_many_ports_in_any_order() -> None:
     two = clock + "".join(text.replace("SLAVE", "MASTER") if n else text for n, text in enumerate(ports))
     assert len(parse(two)) == 5 + 9
     assert state_of("a", 9, two, DECLARED).bound_ns == 1583
+    boundary = replace(DECLARED, grandmaster=True)
+    assert state_of("a", 9, two, boundary, Seen(reference=Follower(1, 1, None))).synchronised is False
     three = clock + "".join(ports)
     assert state_of("a", 9, three, DECLARED).synchronised is False  # three SLAVE ports: nonsense
