@@ -127,10 +127,9 @@ def evidence_coverage(claim: ClockClaim, shared: bool, most_ns: int) -> Gate:
 
 
 def identities(evidence: Sequence[ClockState], site: str) -> set[str]:
-    """What a site's evidence says the clock is: tokens ``clock:…`` where given, else the whole identity."""
+    """What a site's evidence says the clock itself is: tokens ``clock:…``. Whom it follows is another matter."""
     words = {s.identity for s in evidence if s.site == site and s.identity}
-    tokens = {token for word in words for token in word.replace(",", " ").split() if token.startswith("clock:")}
-    return tokens or words
+    return {token for word in words for token in word.replace(",", " ").split() if token.startswith("clock:")}
 
 
 def shared_clock(link: Link, evidence: Sequence[ClockState]) -> Gate:

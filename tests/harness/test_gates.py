@@ -118,6 +118,7 @@ CLOCK_STORIES: list[tuple[str, dict[str, Any], Callable[[Any], Any] | None]] = [
     ("uncertainty", {"bound": 80_000}, None),
     ("shared-clock", {"shared": "lab"}, None),
     ("shared-clock", {"shared": "lab", "identity": "clock:1"}, evidence(identity="clock:2")),
+    ("shared-clock", {"shared": "lab", "identity": "grandmaster 1 steps 1"}, None),
 ]
 
 
