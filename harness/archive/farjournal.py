@@ -6,6 +6,7 @@ Beside ``far.jsonl``, a journal of `harness.journal`, stand ``far.jsonl.stamps``
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import time
@@ -148,8 +149,10 @@ class StampWriter:
         self._begun, self._pending, self._rows, self._lost = [], [], 0, 0
 
     def close(self) -> None:
-        """Give the file up; a second call does nothing."""
+        """Give the file up without what the disk refused half of; a second call does nothing."""
         if self._handle >= 0:
+            with contextlib.suppress(OSError):  # a longer file than journaled is refused by `load`, and told there
+                os.ftruncate(self._handle, self._size)
             os.close(self._handle)
             self._handle = -1
 

@@ -121,6 +121,11 @@ def test_every_link_has_an_ssid_of_its_own(nonce: bytes, links: list[str]) -> No
     assert found == order.ssids(nonce.hex(), links)
 
 
+def test_ssids_that_meet_are_drawn_again() -> None:
+    links = [f"link-{number}" for number in range(3_000)]
+    assert len(set(order.ssids("00" * 16, links).values())) == len(links)
+
+
 def test_it_holds_for_its_days(bench: Bench, key: SigningKey) -> None:
     found = order.unseal(order.sign(drawn(bench), key), "o.json")
     found.check_window(NOW, NOW + HOUR)

@@ -105,6 +105,28 @@ def test_a_full_disk_loses_nothing_until_memory_is_full_and_then_counts(
     assert far.rows(NOON, NOON).far_seq.tolist() == [*range(20), *range(30, 35)]
 
 
+def test_what_a_full_disk_refused_at_the_end_spoils_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "far.jsonl"
+    real = os.write
+    with begun(path) as journal:
+        writer = StampWriter(journal)
+        writer.add(noted(0, range(10)).tobytes())
+        writer.write()
+        writer.add(noted(0, range(10, 20)).tobytes())
+
+        def full(handle: int, data: bytes) -> int:
+            real(handle, data[:9])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(ArchiveError):
+            writer.write()
+        monkeypatch.setattr(os, "write", real)
+        writer.close()
+        writer.close()
+    assert farjournal.load(path).rows(NOON, NOON).far_seq.tolist() == list(range(10))
+
+
 def test_a_stamp_file_is_begun_once(tmp_path: Path) -> None:
     with begun(tmp_path / "far.jsonl") as journal:
         StampWriter(journal).close()

@@ -102,6 +102,10 @@ def test_a_later_reply_tells_when_an_earlier_one_left() -> None:
     assert told[-1] == MISSING
     apart = joined([one, Replies(**{f.name: getattr(other, f.name) + (f.name == "session") for f in fields(Replies)})])
     assert np.array_equal(apart.followed_up, np.concatenate([told, told]))
+    # a chunk after the other, as they lie on disk: the sessions take turns
+    turns = joined([apart.at(np.array([0, 1, 8, 9])), apart.at(np.array([2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15]))])
+    assert np.array_equal(turns.followed_up[[0, 1, *range(4, 10)]], told)
+    assert np.array_equal(turns.followed_up[[2, 3, *range(10, 16)]], told)
     assert len(joined([])) == len(joined([]).followed_up) == 0
 
 
