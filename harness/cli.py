@@ -17,7 +17,7 @@ from harness import order as work
 from harness import patching, starter
 from harness import reflect as far_end
 from harness import visit as visiting
-from harness.archive import audit, keys, log, proof, record, signature, witness
+from harness.archive import audit, keys, log, outcome, proof, record, signature, witness
 from harness.archive import verify as archive
 from harness.archive.attach import attach as attach_journals
 from harness.archive.note import Checkpoint, CosignerKey, Note
@@ -33,7 +33,8 @@ from harness.measurement import Measurement
 from harness.plan import steps_in
 from harness.policy import parse as parse_policy
 from harness.port import describe
-from harness.report import logbook, pdf, phrases, plots, terminal
+from harness.report import logbook, longtable, pdf, phrases, plots, terminal
+from harness.report.junit import junit as junit_xml
 from harness.run import read_key, read_policy
 
 PLANS = Path("testplans")
@@ -434,6 +435,41 @@ def attach(
     # What a far end hands over later must not make a FAIL disappear from a script's sight.
     codes = {OF_VERDICT[str(result["verdict"])], OF_VERDICT["FAIL"] if before == "FAIL" else ExitCode.PASSED}
     raise typer.Exit(int(worst(codes if result["complete"] else {*codes, ExitCode.INCOMPLETE})))
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A sealed folder: a run, or one judged again.")],
+    csv: Annotated[
+        Path | None, typer.Option(help='A long table, one row a statement or flow; "-": standard output.')
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help='For continuous integration; "-": standard output.')] = None,
+) -> None:
+    """Write a folder's result as other tools read it; without options the long table to standard output."""
+    wanted = {"csv": csv, "junit": junit} if csv or junit else {"csv": Path("-"), "junit": None}
+    try:
+        found = outcome.read(folder)
+        made = {
+            "csv": lambda: longtable.longtable(found.result, found.hashes),
+            "junit": lambda: junit_xml(found.result),
+        }
+        for name, target in wanted.items():
+            if target == Path("-"):
+                sys.stdout.buffer.write(made[name]())
+                sys.stdout.buffer.flush()
+            elif target is not None:
+                _new_file(folder, target)
+                write_file(target, made[name]())
+    except HarnessError as why:
+        _refuse(why)
+
+
+def _new_file(folder: Path, target: Path) -> None:
+    """Raises HarnessError when ``target`` lies inside a sealed folder, which must stay as it is."""
+    if target.resolve().is_relative_to(folder.resolve()):
+        raise HarnessError(
+            f"a file outside of {folder}", str(target), "a sealed folder does not change: choose another"
+        )
 
 
 def _logs(results: Path, simulated: bool | None = None) -> list[Path]:

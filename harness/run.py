@@ -33,7 +33,7 @@ from harness.order import OrderedStream, Signed, departures, tie
 from harness.order import read as read_order
 from harness.policy import Requirement
 from harness.policy import parse as parse_policy
-from harness.report import junit, pdf, phrases, plots
+from harness.report import junit, longtable, pdf, phrases, plots
 from harness.samples import Column, Samples
 from harness.stage import Scene
 from harness.stream import Stream
@@ -561,6 +561,7 @@ class Run:
         written = canonical(dict(result))
         folder.add_file("result.json", written)
         folder.add_file("junit.xml", junit.junit(result))
+        folder.add_file("measurements.csv", longtable.longtable(result, folder.ledger.records))
         measurements = folder.measurements
         stamp = max((each.health.ended_ns for each in measurements), default=time.time_ns()) // 1_000_000_000
         try:

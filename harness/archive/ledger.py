@@ -58,6 +58,16 @@ class Ledger:
         """SHA-256 of plan.json as committed."""
         return self.committed["data/plan.json"]
 
+    @property
+    def records(self) -> dict[str, str]:
+        """Id of each finished measurement, calibrations apart → SHA-256 of its record, which names its samples'."""
+        found = {}
+        for folder in self.finished:
+            section, _, name = folder.partition("/")
+            if section == "measurements":
+                found[name] = self.hashes[f"data/{folder}/measurement.json"]
+        return found
+
 
 def ledger(entries: Sequence[Entry]) -> Ledger:
     """Add up ``entries``; ArchiveError when one of ours is not of its form or line 0 commits no plan."""

@@ -244,6 +244,7 @@ def test_a_pass_is_exit_0_with_a_sealed_folder_that_verifies(desk: Desk) -> None
     assert "SIMULATED" in done.stdout
     assert (folder / "data" / "report.pdf").read_bytes()[:5] == b"%PDF-"
     assert b'errors="0"' in (folder / "data" / "junit.xml").read_bytes()
+    assert b",owd-g0/1,PASS," in (folder / "data" / "measurements.csv").read_bytes()
     checks = verify(folder)
     assert sound(checks), checks
     here = subprocess.run(
