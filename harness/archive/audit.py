@@ -42,8 +42,13 @@ def audit(path: Path, against: bytes | None = None) -> list[Finding]:
 
     ``against`` is a checkpoint of this log that someone kept: a note, or a report's previous one.
     """
+    found: list[Finding] = []
     with _still(path):
-        return list(_audit(path, against))
+        try:
+            found.extend(_audit(path, against))
+        except Exception as error:  # a hostile entry that stumbles one check must not hide the others
+            found.append(Finding("failed", ENTRIES, f"cannot be checked further: {type(error).__name__}: {error}"))
+    return found
 
 
 @contextlib.contextmanager

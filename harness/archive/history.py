@@ -78,7 +78,12 @@ class Entry:
 
 def entry(line: bytes, n: int, where: str) -> Entry:
     """The entry in ``line``, which must be number ``n``; ArchiveError says ``where`` it is not."""
-    members = parse_object(line, where)
+    try:
+        members = parse_object(line, where)
+    except (RecursionError, ValueError) as error:  # nesting, lone surrogates
+        raise ArchiveError(
+            f"plain JSON in {where}", f"{type(error).__name__}", "restore that file from a copy"
+        ) from error
     kind, data = members.get("kind"), members.get("data")
     if members.keys() != _KEYS or not isinstance(kind, str) or not isinstance(data, dict) or members["n"] != n:
         raise ArchiveError(f"log entry {n} in {where}", "another object", "restore that file from a copy")

@@ -74,7 +74,7 @@ def proven(data: bytes, run: str) -> tuple[History, Checkpoint, Note, dict[str, 
     """
     try:
         return _proven(parse_object(data, "the proof"), run)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise _unlike("a proof of our form", f"{type(error).__name__}: {error}") from error
 
 

@@ -26,6 +26,7 @@ from harness.archive.verify import judge_again
 from harness.canonical import sha256
 from harness.errors import ArchiveError, HarnessError
 from harness.journal import Instants
+from harness.report import logbook
 
 ORIGIN = "millicert.invalid/log/00ff"
 ITEM = item("bench", ["b", "a"], ["T1"])
@@ -255,6 +256,29 @@ def test_a_rewritten_history_is_found(a_log: Log, tmp_path: Path, kit: Any) -> N
     longer = (tmp_path / "forged/checkpoint").read_bytes().replace(b"\n5\n", b"\n9\n")
     assert "has 5 now" in failed(path, longer)[-1].detail
     assert failed(path, b"nonsense")[-1].name == "against"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"", b"[]", b"{}", b"\xff", b"[" * 50_000, b'{"data":{},"kind":"plan","n":1,"utc_ns":"\\ud800"}',
+        b'{"data":{"run":"\\u0000"},"kind":"plan","n":1,"utc_ns":0}', b'{"data":{},"kind":"key","n":1,"utc_ns":0}',
+        b'{"data":{"key":"a+b+c","state":"in use"},"kind":"key","n":1,"utc_ns":0}',
+        b'{"data":{"run":"../../x","attempt":[]},"kind":"plan","n":1,"utc_ns":"99999999999999999999999999"}',
+        b'{"data":{"file":"../../etc/passwd"},"kind":"torn","n":1,"utc_ns":0}',
+        b'{"data":{"run":"' + b"x" * 5000 + b'"},"kind":"plan","n":1,"utc_ns":0}',
+    ],
+)  # fmt: skip
+def test_a_hostile_entry_stumbles_nothing(tmp_path: Path, line: bytes) -> None:
+    path = Log.create(tmp_path / "log", False).path
+    with (path / "entries.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    assert audit(path)
+    try:
+        history = read(path).history
+    except HarnessError:
+        return
+    assert logbook.table(history, "en")
 
 
 def test_no_log_is_said_clearly(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from harness.archive.audit import audit
 from harness.archive.log import KEY_VARIABLE, Log
 from harness.archive.note import CosignerKey, Note
 from harness.archive.witness import add_cosignature, add_token, covered, post, queued, request, words
+from harness.canonical import sha256
 from harness.errors import ArchiveError, HarnessError
 
 SECRET = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -216,10 +217,19 @@ def test_a_changed_token_is_found(path: Path, authority: Authority) -> None:
     word = add_token(path, authority.stamp((request(path) / "query.tsq").read_bytes()), authority.roots)
     file = path / word.file
     whole = file.read_bytes()
-    # An octet of the signature, the last thing in a token.
-    file.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
-    assert states(path) == ["failed"]
+    for offset in range(0, len(whole), 7):
+        file.write_bytes(whole[:offset] + bytes([whole[offset] ^ 1]) + whole[offset + 1 :])
+        assert states(path) == ["failed"]
     assert [each.name for each in audit(path) if each.state == "failed"] == [word.file]
+    # Renamed to fit, an octet of the signature, the last thing in a token.
+    damaged = whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:]
+    file.unlink()
+    forged = file.with_name(f"token-{sha256(damaged)[:8]}.tsr")
+    file.with_suffix(".roots.pem").rename(forged.with_suffix(".roots.pem"))
+    forged.write_bytes(damaged)
+    assert states(path) == ["failed"]
+    forged.with_suffix(".roots.pem").rename(file.with_suffix(".roots.pem"))
+    forged.unlink()
     file.write_bytes(whole)
     (path / "checkpoints/3").write_bytes((path / "checkpoints/2").read_bytes())
     assert states(path) == ["failed"]
