@@ -200,7 +200,7 @@ class FarJournal:
     states: tuple[ClockState, ...]
     sessions: tuple[Session, ...]
     lost: int
-    """Replies that the far end could not keep."""
+    """Replies that the far end could not keep, as its memory or its disk was full."""
     signer: VerifierKey | None
     """Whose signature holds it all; None: unsigned."""
     signed_ns: int
@@ -266,7 +266,7 @@ def load(path: Path) -> FarJournal:
         ended=entries[-1].kind == END,
         states=tuple(states),
         sessions=sessions,
-        lost=lost,
+        lost=lost + _unrecorded(entries, path.name),
         signer=signer,
         signed_ns=signed_ns,
         chunks=chunks if stamps_digest else (),
@@ -297,6 +297,16 @@ def _states(entry: Entry, name: str) -> list[ClockState]:
     if not isinstance(told, list):
         raise _not_ours(name, f"line {entry.n} without a list of evidence")
     return [noun(ClockState, each, f"{name} line {entry.n}") for each in told]
+
+
+def _unrecorded(entries: tuple[Entry, ...], name: str) -> int:
+    """Replies for which the reflector's memory had no room, by its last counters."""
+    found = 0
+    for entry in entries:
+        counters = entry.data.get("counters") if entry.kind == STATE else None
+        if isinstance(counters, Mapping):
+            found = integer(counters.get("unrecorded", 0), f"{name} line {entry.n}.counters.unrecorded")
+    return found
 
 
 def _stamps(entries: tuple[Entry, ...], name: str) -> tuple[tuple[_Chunk, ...], tuple[Session, ...], int]:

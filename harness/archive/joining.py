@@ -144,11 +144,28 @@ def join(
 
 
 def _with(m: Measurement, far: FarJournal, agreement: Agreement, *, admitted: bool, placed: bool) -> Measurement:
-    prefix = "" if admitted and placed else INFORMATION
-    states = tuple(replace(state, site=m.link.far.name, source=prefix + state.source) for state in _about(far, m))
+    states = [replace(state, site=m.link.far.name) for state in _about(far, m)]
+    if not (admitted and placed):
+        states = [_information(state) for state in states]
     counters = {COMPARED: agreement.compared, DIFFERING: agreement.differing, MISSING: agreement.missing}
     health = replace(m.health, counters={**m.health.counters, **counters}) if admitted else m.health
     return replace(m, evidence=(*m.evidence, *states), health=health)
+
+
+def _information(state: ClockState) -> ClockState:
+    """The state as words that no gate reads: unknown, of a source that never counts, with all it said as raw text."""
+    return ClockState(
+        site=state.site,
+        source=INFORMATION + state.source,
+        at_ns=state.at_ns,
+        synchronised=None,
+        bound_ns=None,
+        skew_ppb=None,
+        tai_utc_s=None,
+        leap_pending=None,
+        identity="",
+        raw=canonical(plain(state)).decode(),
+    )
 
 
 def _about(far: FarJournal, m: Measurement) -> list[ClockState]:

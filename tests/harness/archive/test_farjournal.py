@@ -141,10 +141,12 @@ def test_evidence_comes_back_as_it_was_gathered(tmp_path: Path) -> None:
     ]
     with begun(path) as journal:
         for state in states:
-            journal.append(farjournal.STATE, counters={}, evidence=[asdict(state)], realtime_ns=NOON)
+            counters = {"unrecorded": state.at_ns - NOON}
+            journal.append(farjournal.STATE, counters=counters, evidence=[asdict(state)], realtime_ns=NOON)
         journal.append(farjournal.END, reason="SIGINT")
     far = farjournal.load(path)
     assert list(far.states) == states
+    assert far.lost == 2
     assert far.ended
     assert not far.stamps_sha256
 
