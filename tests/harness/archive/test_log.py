@@ -258,6 +258,13 @@ def test_a_rewritten_history_is_found(a_log: Log, tmp_path: Path, kit: Any) -> N
     assert failed(path, b"nonsense")[-1].name == "against"
 
 
+def test_an_attempt_counted_wrong_or_a_second_seal_is_found(a_log: Log) -> None:
+    a_log.append("plan", run="x", item=ITEM, attempt=1)
+    assert "is attempt 2 of its item" in failed(a_log.path)[0].detail
+    a_log.append("sealed", run="20260921T141320Z-aaaaaa", manifest_sha256="9", result_sha256="9", verdict="PASS")
+    assert "seals a run that entry 4 sealed" in failed(a_log.path)[1].detail
+
+
 @pytest.mark.parametrize(
     "line",
     [

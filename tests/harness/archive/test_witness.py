@@ -235,6 +235,14 @@ def test_a_changed_token_is_found(path: Path, authority: Authority) -> None:
     assert states(path) == ["failed"]
 
 
+def test_a_token_laid_beside_another_checkpoint_is_found(path: Path, authority: Authority) -> None:
+    word = add_token(path, authority.stamp((request(path) / "query.tsq").read_bytes()))
+    Log(path).append("amendment", run="z")
+    (path / word.file).rename(request(path) / Path(word.file).name)
+    assert states(path) == ["failed"]
+    assert words(path)[0].detail == "it is over other octets"
+
+
 @pytest.fixture
 def served(authority: Authority) -> Iterator[str]:
     """The authority on loopback."""
