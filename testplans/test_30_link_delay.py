@@ -12,7 +12,8 @@ SERVICE = Stream(name="service", rate_pps=10_000, duration_ns=minutes(15), size=
 def test_optical_floor(link: str, measure: Measure, certify: Certify) -> None:
     """The worst one-minute median of an unloaded stream, each direction, every flow.
 
-    1. Calibrate the endpoint pair back to back (simulated bench); elsewhere its stamps enter the budget in full.
+    1. Take the pair's calibration artefact, or calibrate it back to back (simulated bench); without either its stamps
+       enter the budget in full.
     2. Leave the link otherwise idle; send the optical stream over every flow; clocks are polled throughout.
     3. Subtract the calibration; judge each flow in each direction; the worst flow decides.
     """

@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.link import Direction
 from harness.measurement import Measurement
 from harness.patching import Person
-from harness.qualification import Qualification, qualify, wished
+from harness.qualification import Qualification, Rung, qualify, wished
 from harness.samples import Stalls
 from harness.stream import Stream
 
@@ -140,6 +140,14 @@ def test_directions_wrong_against_each_other_show_although_the_round_trip_is_rig
     got = qualified(pair, tmp_path)
     assert not got.passed
     assert abs(got.rungs[0].pair_error_ns) * 1000 <= got.rungs[0].pair_expanded_ps
+
+
+@pytest.mark.parametrize(("forward", "backward", "pair"), [(-101, 0, 0), (0, -101, 0), (101, 0, 0), (0, 0, -201)])
+def test_an_error_of_either_sign_beyond_u_is_not_within(forward: int, backward: int, pair: int) -> None:
+    ways = {Direction.FORWARD: forward, Direction.BACKWARD: backward}
+    rung = Rung(1_000, 256, "", ways, dict.fromkeys(Direction, 100_000), pair, 200_000, 0, "")
+    assert not rung.within
+    assert replace(rung, error_ns=dict.fromkeys(Direction, -100), pair_error_ns=-200).within
 
 
 def test_a_real_bench_without_a_reel_is_told_what_to_declare() -> None:
