@@ -173,21 +173,21 @@ def test_a_table_that_leaves_something_open_is_a_bad_bench_file(change: tuple[st
 
 
 def test_a_simulated_reel_that_the_host_held_back_is_measured_again_openly(pair: Pair, tmp_path: Path) -> None:
-    pair.late = [11, 11, 10, 500]
+    pair.late = [201, 201, 200, 500]
     told: list[str] = []
     got = qualify(bench(), "a-b", Person(told.append, None), tmp_path)
     assert got.passed
     assert [line for line in told if "again" in line] == [
-        "1000 pps again: the host released 11 of 1000 packets late",
-        "1000 pps again: the host released 11 of 1000 packets late",
-        "10000 pps again: the host released 500 of 1000 packets late",
+        "1000 pps again: the host was late with 201 of 2000 releases",
+        "1000 pps again: the host was late with 201 of 2000 releases",
+        "10000 pps again: the host was late with 500 of 2000 releases",
     ]
     assert len(list((tmp_path / "reel.samples").iterdir())) == 5
 
 
 def test_a_host_that_holds_every_try_back_decides_nothing(pair: Pair, tmp_path: Path) -> None:
-    pair.late = [11, 11, 11]
-    with pytest.raises(HarnessError, match="released late"):
+    pair.late = [201] * 5
+    with pytest.raises(HarnessError, match="a tenth of its releases late"):
         qualified(pair, tmp_path)
     assert not (tmp_path / "qualification.json").exists()
 
