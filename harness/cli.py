@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -17,7 +17,7 @@ from harness import order as work
 from harness import patching, starter
 from harness import reflect as far_end
 from harness import visit as visiting
-from harness.archive import audit, keys, log, outcome, proof, record, signature, witness
+from harness.archive import audit, keys, log, outcome, proof, record, redacting, redaction, signature, witness
 from harness.archive import verify as archive
 from harness.archive.attach import attach as attach_journals
 from harness.archive.note import Checkpoint, CosignerKey, Note
@@ -218,15 +218,29 @@ def verify(
     checks = archive.verify(folder, trust=trusted, level=level, render=_render)
     for each in checks:
         typer.echo(f"{each.level:<2} {each.level.name.lower():<11} {each.name:<12} {each.state:<12} {each.detail}")
-    sound = archive.sound(checks)
-    typer.echo("VERIFIED" if sound else "NOT VERIFIED")
+    standing = archive.standing(checks)
+    typer.echo(_STANDINGS[standing])
     if left := sorted(set(archive.Level) - {each.level for each in checks}):
         typer.echo("not looked at: " + ", ".join(f"{each:d} {each.name.lower()}" for each in left))
-    raise typer.Exit(int(ExitCode.PASSED if sound else ExitCode.FAILED))
+    codes = {"verified": ExitCode.PASSED, "attested": ExitCode.INCOMPLETE, "not-verified": ExitCode.FAILED}
+    raise typer.Exit(int(codes[standing]))
+
+
+_STANDINGS: Final = {
+    "verified": "VERIFIED",
+    "attested": "ATTESTED, NOT RECOMPUTED: what is shown was signed or logged when the run was sealed; "
+    "whether the verdict follows from samples, only the run can show",
+    "not-verified": "NOT VERIFIED",
+}
 
 
 def _render(measurements: Sequence[Measurement], result: Mapping[str, Any], written: bytes) -> bytes:
-    """The report as the run drew it, dated by its last measurement. Raises HarnessError when it has none."""
+    """The report as the run drew it, dated by its last measurement. Raises HarnessError when it has none.
+
+    A redacted result's has no plots.
+    """
+    if "redaction" in result:
+        return pdf.pdf(result, {}, written, timestamp=redaction.ended_ns(result) // 1_000_000_000)
     if not measurements:
         raise HarnessError("a measurement to date the report by", "none", "read the report in its folder")
     ended = max(each.health.ended_ns for each in measurements) // 1_000_000_000
@@ -462,6 +476,25 @@ def export(
                 write_file(target, made[name]())
     except HarnessError as why:
         _refuse(why)
+
+
+@app.command()
+def redact(
+    folder: Annotated[Path, typer.Argument(help="A sealed run.")],
+    out: Annotated[Path | None, typer.Option(help="The new folder; <run>.redacted-<k> beside the run else.")] = None,
+    reveal: Annotated[
+        list[str] | None, typer.Option(help="Show this value all the same, as $.links[0].route; may be repeated.")
+    ] = None,
+) -> None:
+    """Make a report for outsiders: places, routes and addresses hidden, still tied to what was signed and logged."""
+    try:
+        made = redacting.redact(folder, lambda shown, octets: _render((), shown, octets), out=out, reveal=reveal or [])
+    except HarnessError as why:
+        _refuse(why)
+    typer.echo(f"redacted  {made}")
+    typer.echo(f"verify    millicert verify {made} --trust FILE")
+    if not signature.names(made):
+        typer.echo(f"UNSIGNED  sign the run, then redact it: millicert sign {folder} --key FILE")
 
 
 def _new_file(folder: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from fastpath import timestamping, wire
 from fastpath.timestamping import Capability
 from harness import engine, plan, preflight, provenance, stage
-from harness.archive import bag, history, log, record, witness
+from harness.archive import bag, history, log, record, redaction, witness
 from harness.archive.folder import BENCH, CALIBRATIONS, MEASUREMENTS, POLICY, RunFolder, plan_hash, unfinished
 from harness.archive.ledger import LOGGED
 from harness.archive.segments import SegmentWriter
@@ -224,6 +224,7 @@ class Run:
             bench=self.bench.text,
             policy=self.policy_text,
             environment={"software": provenance.software(), "machine": provenance.machine()},
+            secret=secrets.token_bytes(redaction.SECRET_OCTETS),
         )
         self._enter()
 
@@ -374,9 +375,7 @@ class Run:
             self.opened.abandon(name, section)
             raise
 
-    def back_to_back(
-        self, name: str, link_name: str, stream: Stream, rows: Rows, *, reel: bool = False
-    ) -> Measurement:
+    def back_to_back(self, name: str, link_name: str, stream: Stream, rows: Rows, *, reel: bool = False) -> Measurement:
         """The stream over the patch, or the reel, that joins the two ends of a link; the rows stay with ``rows``.
 
         On a real link that is whatever lies between the two ends now.

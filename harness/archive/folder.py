@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from harness.archive import bag
+from harness.archive import bag, redaction
 from harness.archive.ledger import (
     ADOPTED,
     COMMITTED,
@@ -47,6 +47,10 @@ POLICY: Final = "data/policy.toml"
 ENVIRONMENT: Final = "data/environment.json"
 JOURNAL: Final = "data/journal.jsonl"
 RESULT: Final = "data/result.json"
+REDACTION: Final = "data/redaction.json"
+"""Under what values are hidden when the result is handed out redacted; never handed out with that."""
+REDACTED: Final = "data/redacted.json"
+"""The result with places, routes and addresses hidden."""
 MEASUREMENTS: Final = "measurements"
 CALIBRATIONS: Final = "calibration"
 
@@ -85,7 +89,17 @@ def provenance(path: Path, book: Ledger) -> dict[str, JSON]:
         "policy_sha256": book.committed.get(POLICY, ""),
         "bench_sha256": book.committed.get(BENCH, ""),
         **({} if book.logged is None else {"log": dict(book.logged)}),
+        **({"blind": redaction.blind(secret(path))} if REDACTION in book.committed else {}),
     }
+
+
+def secret(path: Path) -> bytes:
+    """Under what the run at ``path`` hides values. Raises ArchiveError when it drew none, as before there were any."""
+    if not (path / REDACTION).exists():
+        raise ArchiveError(
+            f"{REDACTION} in {path}", "none: the run is older than redaction", "hand out the run itself, or a new one"
+        )
+    return redaction.secret_of(parse_object(read_file(path / REDACTION), REDACTION))
 
 
 def measurements(path: Path, book: Ledger) -> tuple[Measurement, ...]:
@@ -165,12 +179,14 @@ class RunFolder:
         instants: Instants = host_instants,
         token: str | None = None,
         by: str | None = None,
+        secret: bytes | None = None,
     ) -> Self:
         """A new folder ``<UTC yyyymmddThhmmssZ>-<token>`` with plan, bench, policy and environment committed.
 
         ``plan`` holds what is fixed before measuring; its "provenance" object is handed to the judge. The same plan
         must give the same hash when it is resumed, so no times or run names in it. ``token`` is 6 hex digits, random
-        when not given; ``by`` names this process to whoever finds the folder locked.
+        when not given; ``by`` names this process to whoever finds the folder locked. With a ``secret`` of 32 random
+        octets the result can be handed out redacted.
         """
         parent = root / "simulated" if simulated else root
         make_directory(parent)
@@ -189,6 +205,7 @@ class RunFolder:
                 BENCH: bench.encode(),
                 POLICY: policy.encode(),
                 ENVIRONMENT: canonical(plain(environment or {})),
+                **({} if secret is None else {REDACTION: redaction.secret_file(secret)}),
             }
             for file, data in contents.items():
                 write_file(path / file, data)
@@ -407,7 +424,12 @@ class RunFolder:
         ]  # fmt: skip
         if kinds[-1:] != [FILE]:
             self.judge(judge)
-        entry = self.journal.append(SEALED, result_sha256=self.ledger.hashes[RESULT])
+        if REDACTION in self.ledger.committed:
+            hidden = redaction.redacted(parse_object(read_file(self.path / RESULT), RESULT), secret(self.path))
+            self.add_file(REDACTED.removeprefix("data/"), canonical(hidden))
+        hashes = self.ledger.hashes
+        fixed = {"redacted_sha256": hashes[REDACTED]} if REDACTED in hashes else {}
+        entry = self.journal.append(SEALED, result_sha256=hashes[RESULT], **fixed)
         date = datetime.fromtimestamp(entry.utc_ns // 1_000_000_000, UTC).date().isoformat()
         manifest = bag.seal(self.path, self.name, date)
         self.close()

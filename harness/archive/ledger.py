@@ -28,7 +28,7 @@ ADOPTED: Final = "archive.adopted"
 LOGGED: Final = "log.committed"
 """The plan stands in the log of the results folder: what `harness.archive.log.told` says of it."""
 SEALED: Final = "archive.sealed"
-"""Last line: ``result_sha256``; only manifests are written after it."""
+"""Last line: ``result_sha256``, ``redacted_sha256`` where there is one; only manifests are written after it."""
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -78,6 +78,49 @@ def log_rows(folder: Path, run: str, book: Ledger | None, trust: Trust | None) -
     before = f"earlier ones are entries {', '.join(map(str, earlier))}" if earlier else "none before it in this log"
     said = witness_line(plan.n, covered)
     yield Row("attempts", "note", f"attempt {told.get('attempt')} of its item, {before}; before it measured: {said}")
+
+
+def redacted_rows(
+    folder: Path, run: str, fixed: Mapping[str, str], data: bytes | None, trust: Trust | None
+) -> Iterator[Row]:
+    """Whether a log fixes the redacted ``folder`` as that of ``run``: its sealing says ``fixed`` (name → hash).
+
+    The log beside it is asked, else the proof in ``data``. The row "log" is "ok" only where someone answers for the
+    log: the reader, because it lies here, or a trusted key under its checkpoint.
+    """
+    place = log.beside(folder)
+    try:
+        whole = place is not None and log.read(place).history.sealed(run) is not None
+        if place is not None and whole:
+            found = log.newest(place)
+            history = log.read(place).history
+            checkpoint, note = found or (Checkpoint(history.origin, 0, merkle.EMPTY), Note(""))
+            if checkpoint.root != merkle.root(history.leaves[: checkpoint.size]):
+                yield Row("log", "failed", "the checkpoint is not that of the log's entries: millicert log check")
+                return
+        elif data is not None:
+            history, checkpoint, note, _ = proof.proven(data, run)
+        else:
+            yield Row("log", "note", f"no log beside it and no proof in it; {_ASK}")
+            return
+    except HarnessError as error:
+        yield Row("log", "failed", str(error))
+        return
+    sealing = history.sealed(run)
+    if sealing is None or sealing.n >= checkpoint.size:
+        yield Row("log", "failed", f"no checkpoint covers an entry that {run} was sealed")
+        return
+    differing = [name for name, digest in fixed.items() if sealing.text(name) != digest]
+    if differing:
+        yield Row("log", "failed", f"{', '.join(differing)} of entry {sealing.n} are others")
+        return
+    signed = _signed(_Source(history, checkpoint, note, {}, whole), {}, trust)
+    told = f"entry {sealing.n} of {checkpoint.origin} names this redaction, verdict {sealing.text('verdict')}"
+    if signed.state == "failed" or whole or signed.state == "ok":
+        yield Row("log", "ok", told)
+    else:
+        yield Row("log", "note", f"{told}; but anyone can write a log that nobody answers for")
+    yield signed
 
 
 def time_rows(folder: Path, run: str, trust: Trust | None) -> Iterator[Row]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.archive import bag, superseding
+from harness.archive import bag, redacted, superseding
 from harness.archive.folder import JOURNAL, RESULT, file_name
 from harness.archive.ledger import ledger
 from harness.canonical import parse_object
@@ -20,7 +20,7 @@ class Outcome:
     """What a sealed folder, a run or a later judgement of one, came to."""
 
     result: dict[str, Any]
-    """Content of result.json."""
+    """Content of result.json; of a redacted one what its readers see."""
     hashes: dict[str, str]
     """Measurement id → SHA-256 of its record; empty when the run with the records is not at hand."""
 
@@ -32,6 +32,8 @@ def read(path: Path) -> Outcome:
     """
     path = path.resolve()
     _sound(path)
+    if redacted.is_redacted(path):
+        return Outcome(redacted.load(path).readable, {})
     result: dict[str, Any] = dict(parse_object(read_file(path / RESULT), RESULT))
     run = _run(path)
     return Outcome(result, {} if run is None else ledger(read_journal(run / JOURNAL).entries).records)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.archive import bag, proof
-from harness.archive.folder import RESULT
+from harness.archive.folder import REDACTED, RESULT
 from harness.archive.history import JUDGED_AGAIN, SEALED, Entry
 from harness.archive.log import Log
 from harness.canonical import parse_object
@@ -17,13 +17,14 @@ _REMEDY: Final = "seal the run first: the same command with --resume goes on wit
 
 
 def _facts(path: Path) -> dict[str, str]:
-    """Manifest hash, result hash and verdict of the sealed folder at ``path``."""
+    """Manifest hash, result hash and verdict of the sealed folder at ``path``, and of the redacted result its hash."""
     if not bag.sealed(path):
         raise ArchiveError(f"a sealed folder at {path}", "one without its last manifest", _REMEDY)
     return {
         "manifest_sha256": bag.file_sha256(path / bag.MANIFEST),
         "result_sha256": bag.file_sha256(path / RESULT),
         "verdict": str(parse_object(read_file(path / RESULT), RESULT).get("verdict", "")),
+        **({"redacted_sha256": bag.file_sha256(path / REDACTED)} if (path / REDACTED).exists() else {}),
     }
 
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from harness.archive import bag
+from harness.archive import bag, redacted
 from harness.archive.envelope import close, unseal
-from harness.archive.folder import RESULT, file_name
+from harness.archive.folder import REDACTED, RESULT, file_name
 from harness.archive.keys import SigningKey, VerifierKey, small_file
 from harness.canonical import JSON, canonical, difference, parse_object, sha256
 from harness.disk import PARTIAL, make_directory, read_file, write_file
@@ -24,6 +24,8 @@ SUFFIX: Final = ".dsse.json"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "urn:millicert:signed-result:1"
+REDACTION_TYPE: Final = "urn:millicert:signed-redaction:1"
+"""Signed beside a run's result, so that it can go with the redacted one: it holds no value, only hashes."""
 
 LARGEST: Final = 64 * 1024 * 1024
 """Octets of an envelope; the result of a thousand links is a tenth of it."""
@@ -40,6 +42,8 @@ class Signature:
     key: VerifierKey
     utc_ns: int
     """When it was made, ns since 1970 UTC, by the signer's own word."""
+    of_redaction: bool = False
+    """Whether it is over the redacted result alone."""
 
     @property
     def at(self) -> str:
@@ -69,6 +73,33 @@ def statement(path: Path, signer: str, utc_ns: int) -> dict[str, JSON]:
     }
 
 
+def redaction_statement(path: Path, signer: str, utc_ns: int) -> dict[str, JSON]:
+    """The in-toto Statement v1 that ``signer`` makes of a run's redacted result and its manifest.
+
+    ``path`` is the run or a redacted folder made of it: both give the same. Raises ArchiveError when one of the files
+    cannot be read.
+    """
+    if redacted.is_redacted(path):
+        found = redacted.load(path)
+        run, digest, manifest = found.run, found.digest, found.manifest_sha256
+    else:
+        run, digest, manifest = path.name, bag.file_sha256(path / REDACTED), bag.file_sha256(path / bag.MANIFEST)
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [
+            {"name": REDACTED, "digest": {"sha256": digest}},
+            {"name": bag.MANIFEST, "digest": {"sha256": manifest}},
+        ],
+        "predicateType": REDACTION_TYPE,
+        "predicate": {"run": run, "signer": signer, "signed_utc_ns": str(utc_ns)},
+    }
+
+
+def redaction_file_of(key: VerifierKey) -> str:
+    """As `file_of`, for the signature of the redacted result."""
+    return f"{FOLDER}/{file_name(key.name)}.redacted-{key.id}{SUFFIX}"
+
+
 def file_of(key: VerifierKey) -> str:
     """Where in a folder the signature of ``key`` stands. Raises ArchiveError when its name can be no file's."""
     return f"{FOLDER}/{file_name(key.name)}-{key.id}{SUFFIX}"
@@ -82,15 +113,17 @@ def names(path: Path) -> list[str]:
 def sign(path: Path, key: SigningKey, *, utc_ns: int | None = None) -> Signature:
     """Put the signature of ``key`` into the sealed folder at ``path``, a run or one judged again.
 
-    Needs that folder alone. ``utc_ns`` is the time of signing, now when not given. Raises ArchiveError when the
-    folder is not sound, bears another name than it was sealed under, or has a signature of this key.
+    Needs that folder alone; a run that can be redacted gets a second one, of its redacted result. ``utc_ns`` is the
+    time of signing, now when not given. Raises ArchiveError when the folder is not sound, bears another name than it
+    was sealed under, or has a signature of this key.
     """
     path = path.resolve()
     at = time.time_ns() if utc_ns is None else utc_ns
     name = file_of(key.verifier)
     if (path / name).exists():
         raise ArchiveError(f"a folder that {key.verifier.name} did not sign", name, "one signature a key is enough")
-    (path / f"{name}{PARTIAL}").unlink(missing_ok=True)  # of a signing that was cut off
+    for each in (name, redaction_file_of(key.verifier)):
+        (path / f"{each}{PARTIAL}").unlink(missing_ok=True)  # of a signing that was cut off
     if problems := bag.problems(path):
         raise ArchiveError(f"a sound sealed folder at {path}", "; ".join(problems), "restore it from a copy")
     _sealed_here(path, at)
@@ -99,6 +132,9 @@ def sign(path: Path, key: SigningKey, *, utc_ns: int | None = None) -> Signature
     if len(octets) > LARGEST:
         raise ArchiveError(f"a signature of at most {LARGEST} octets", f"{len(octets)}", "judge fewer links a run")
     make_directory(path / FOLDER)
+    if (path / REDACTED).exists():  # first, for a signing that is cut off here is done again
+        body = canonical(redaction_statement(path, key.verifier.name, at))
+        write_file(path / redaction_file_of(key.verifier), close(PAYLOAD_TYPE, body, key))
     write_file(path / name, octets)
     return load(path, name)
 
@@ -130,18 +166,20 @@ def load(path: Path, name: str) -> Signature:
 
 def _load(path: Path, name: str) -> Signature:
     body, key = unseal(small_file(path / name, LARGEST), PAYLOAD_TYPE, name)
-    if file_of(key) != name:
-        raise _unlike(f"the file of {key.name}+{key.id}, {file_of(key)}", name)
     signed = parse_object(body, "payload")
+    of_redaction = signed.get("predicateType") == REDACTION_TYPE
+    own = redaction_file_of(key) if of_redaction else file_of(key)
+    if own != name:
+        raise _unlike(f"the file of {key.name}+{key.id}, {own}", name)
     predicate = signed.get("predicate")
     at = predicate.get("signed_utc_ns") if isinstance(predicate, Mapping) else None
     if not isinstance(at, str) or not _NANOSECONDS.fullmatch(at):
         raise _unlike("a time of signing, ns since 1970 UTC as text", repr(at))
-    here = statement(path, key.name, int(at))
+    here = (redaction_statement if of_redaction else statement)(path, key.name, int(at))
     if where := difference(signed, here):
         told = where.replace("archived", "signed").replace("recomputed", "here")
         raise _unlike("what the folder holds", f"another result, manifest or run, first at {told}")
-    return Signature(name, key, int(at))
+    return Signature(name, key, int(at), of_redaction)
 
 
 def _unlike(wanted: str, found: str) -> ArchiveError:

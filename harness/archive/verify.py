@@ -11,12 +11,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from harness.archive import bag, joining, logged, signature, superseding
+from harness.archive import attested, bag, joining, logged, redacted, redaction, signature, superseding
 from harness.archive.folder import (
     CALIBRATIONS,
     ENVIRONMENT,
     JOURNAL,
     POLICY,
+    REDACTED,
+    REDACTION,
     RESULT,
     Judge,
     artefact_path,
@@ -25,6 +27,7 @@ from harness.archive.folder import (
     measurements,
     policy_id,
     provenance,
+    secret,
 )
 from harness.archive.keys import Trust, VerifierKey
 from harness.archive.ledger import COMMITTED, RESUMED, Ledger, ledger
@@ -102,6 +105,8 @@ class Case:
     """What joining the attached journals gave again; None before that."""
     whole: bool = False
     """Whether the folder is a bag without a problem."""
+    anchored: bool = False
+    """Whether a trusted signature or a log that someone answers for fixes a redacted folder."""
     same_software: bool = False
     """Whether the software that verifies is known to be the run's."""
 
@@ -124,6 +129,27 @@ def sound(checks: list[Check]) -> bool:
     return all(check.state in ("ok", "note") for check in checks)
 
 
+Standing = Literal["verified", "attested", "not-verified"]
+
+
+def standing(checks: Sequence[Check]) -> Standing:
+    """What the checks of a folder come to.
+
+    "verified": every check that was asked for is fine, and of a redacted folder the verdict was recomputed from the
+    run beside it. "attested", of a redacted folder alone: what it shows is what a trusted signature or a log fixed
+    when the run was sealed, and nobody recomputed the verdict here.
+    """
+    names = {(check.name, check.state) for check in checks}
+    left = [check for check in checks if check.state not in ("ok", "note")]
+    if not any(check.name == "redacted" for check in checks):
+        return "not-verified" if left else "verified"
+    if not left and {("redaction", "ok"), ("result", "ok")} <= names:
+        return "verified"
+    fixed = ("anchor", "ok") in names
+    only = all((check.level, check.state) == (Level.RECOMPUTED, "not-checked") for check in left)
+    return "attested" if fixed and only else "not-verified"
+
+
 def verify(
     path: Path,
     judge: Judge = certify,
@@ -143,7 +169,7 @@ def verify(
         return [Check(Level.HASHES, "bag", "failed", f"{path} is not a folder")]
     case = Case(path.resolve(), judge, here, trust, render)  # "." has no name, and a link has another
     checks: list[Check] = []
-    for at, step in _STEPS:
+    for at, step in _STEPS_OF_REDACTED if redacted.is_redacted(case.path) else _STEPS:
         if at > level:
             break
         try:
@@ -228,6 +254,7 @@ def _signatures(case: Case) -> Iterator[Check]:
             continue
         state, detail = _vouched(found.key, found.utc_ns, case.trust)
         trusted += state == "ok"
+        case.anchored |= state == "ok"
         yield Check(Level.SIGNATURES, "signature", state, f"{name}: signed {found.at} by its own word, {detail}")
     if case.trust is not None and not trusted:
         count = f"{len(names)} signatures, none" if names else "UNSIGNED: no signature at all, so none"
@@ -284,6 +311,8 @@ def _recomputed(case: Case) -> Iterator[Check]:
         if not case.again:
             yield _calibrations(case.path, case.book)
         yield _result(case, case.book)
+        if not case.again and REDACTION in case.book.committed:
+            yield _redaction(case.path, case.book)
         if case.attached:
             yield from _far_ends(case)
     software_check = _software(case)
@@ -460,6 +489,72 @@ def _measured(case: Case, book: Ledger) -> Sequence[Measurement]:
     return joined
 
 
+def _redaction(path: Path, book: Ledger) -> Check:
+    """The redacted result that was fixed with the seal is the result with values hidden."""
+    try:
+        result, hidden = (parse_object(read_file(path / name), name) for name in (RESULT, REDACTED))
+        problems = list(redaction.unfaithful(result, hidden, secret(path)))[:5]
+    except HarnessError as error:
+        problems = [str(error)]
+    return _outcome(Level.RECOMPUTED, "redaction", problems, f"{REDACTED} is the result, {_hidden(path, book)}")
+
+
+def _hidden(path: Path, book: Ledger) -> str:
+    count = sum(1 for _ in redaction.marks(parse_object(read_file(path / REDACTED), REDACTED)))
+    return f"{count} values hidden, as journaled: {book.hashes.get(REDACTED, '-')[:16]}"
+
+
+def _redacted_hashes(case: Case) -> Iterator[Check]:
+    check = _bag(case.path)
+    case.whole = check.state == "ok"
+    yield check
+    for row in attested.content_rows(case.path):
+        yield Check(Level.HASHES, *row)
+    found = redacted.load(case.path)
+    if problems := _information(case, case.path.name, found.made_ns):
+        yield Check(Level.HASHES, "information", "failed", "; ".join(problems))
+
+
+def _redacted_log(case: Case) -> Iterator[Check]:
+    for row in attested.log_rows(case.path, case.trust):
+        case.anchored |= (row.name, row.state) == ("log", "ok")
+        yield Check(Level.LOG, *row)
+    if attested.run_of(case.path) is None:
+        yield Check(Level.LOG, *attested.anchor_row(case.anchored))
+
+
+def _redacted_time(case: Case) -> Iterator[Check]:
+    run = redacted.load(case.path).run
+    for row in logged.time_rows(case.path.with_name(run), run, case.trust):
+        yield Check(Level.TIME, *row)
+
+
+def _redacted_recomputed(case: Case) -> Iterator[Check]:
+    """With the run beside it the redaction is compared with its result, and that result recomputed."""
+    yield Check(Level.RECOMPUTED, *attested.result_row(case.path))
+    run = attested.run_of(case.path)
+    if run is not None:
+        of_run = Case(run, case.judge, case.here, case.trust)
+        of_run.book = attested.book_of(run)
+        yield _calibrations(run, of_run.book)
+        yield _result(of_run, of_run.book)
+        software_check = _software(of_run)
+        case.same_software = software_check.state == "ok"
+        yield software_check
+
+
+def _redacted_rendered(case: Case) -> Iterator[Check]:
+    found = redacted.load(case.path)
+    stated, result = read_file(case.path / REPORT), read_file(case.path / RESULT)
+    if case.render is None:
+        yield Check(Level.RENDERED, "report", "not-checked", "nothing is here to draw it with")
+    elif case.render((), found.readable, result) == stated:
+        yield Check(Level.RENDERED, "report", "ok", f"drawn again, all {len(stated)} octets the same")
+    else:
+        detail = f"{REPORT} is drawn otherwise here; another version of typst or this software does that"
+        yield Check(Level.RENDERED, "report", "note", detail)
+
+
 def _software(case: Case) -> Check:
     """Another version may verify; the reader is told, for a differing result may come from it."""
     at = Level.RECOMPUTED
@@ -485,6 +580,15 @@ _STEPS: Final[tuple[tuple[Level, Callable[[Case], Iterator[Check]]], ...]] = (
     (Level.RENDERED, _rendered),
 )
 """In the order in which they are made and shown; the first tells the others what there is."""
+
+_STEPS_OF_REDACTED: Final[tuple[tuple[Level, Callable[[Case], Iterator[Check]]], ...]] = (
+    (Level.HASHES, _redacted_hashes),
+    (Level.SIGNATURES, _signatures),
+    (Level.LOG, _redacted_log),
+    (Level.TIME, _redacted_time),
+    (Level.RECOMPUTED, _redacted_recomputed),
+    (Level.RENDERED, _redacted_rendered),
+)
 
 
 def judge_again(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from harness.report import phrases
 from harness.report import quantity as q
-from harness.report.cells import Cell, Result, both, pair
+from harness.report.cells import Cell, Result, absent, both, pair
 from harness.report.phrases import Phrase
 
 
@@ -43,16 +43,16 @@ def _figures(statement: Result, requirement: Result, *, against: bool) -> list[C
     if estimate is None:
         # Losses beyond the quantile make it infinite; else nothing was measured.
         lost = bool(statement.get("estimate_infinite", infinite))
-        shown = (q.INFINITE if lost else q.UNKNOWN, q.expanded(expanded))
+        shown = (q.INFINITE if lost else absent(statement, "estimate_ns"), q.expanded(expanded))
     elif expanded is None:
         shown = (q.delay(estimate), q.UNKNOWN)
     else:
         shown = q.measured(estimate * 1000, expanded)
     if against:
         at = None if lower is None or expanded is None else lower * 1000 - expanded
-        decisive = q.delay(estimate_ps=at, rounding="down") if at is not None else q.UNKNOWN
+        decisive = q.delay(estimate_ps=at, rounding="down") if at is not None else absent(statement, "lower_ns")
     elif upper is None or expanded is None:
-        decisive = q.INFINITE if infinite else q.UNKNOWN
+        decisive = q.INFINITE if infinite else absent(statement, "upper_ns")
     else:
         decisive = q.delay(estimate_ps=upper * 1000 + expanded, rounding="up")
     worst = q.integer(statement.get("worst_case_ps"))
@@ -60,8 +60,8 @@ def _figures(statement: Result, requirement: Result, *, against: bool) -> list[C
     mark = "*" if phrases.standing(requirement) else ""
     return [
         shown[0],
-        q.bound(lower),
-        q.bound(upper, infinite=infinite and upper is None),
+        absent(statement, "lower_ns") if lower is None else q.bound(lower),
+        absent(statement, "upper_ns") if upper is None and not infinite else q.bound(upper, infinite=upper is None),
         q.expanded(q.integer(statement.get("u_c_ps"))),
         q.milli(q.integer(statement.get("k_milli"))),
         shown[1],

@@ -42,6 +42,11 @@ def text(value: object) -> str:
     return str(value)
 
 
+def absent(mapping: Result, key: str) -> str:
+    """What stands for the missing number ``key``: "—" where it is unknown, another mark where it is redacted."""
+    return q.WITHHELD if key in (mapping.get("withheld") or ()) else q.UNKNOWN
+
+
 _ALIGN: Final = {"<": "left", ">": "right", "^": "center"}
 
 

@@ -140,6 +140,7 @@ def witnessed(log: Mapping[str, Any]) -> Phrase:
 
 SIMULATED: Final = Phrase("模拟结果，不是证书", "SIMULATED, NOT A CERTIFICATE")
 INCOMPLETE: Final = Phrase("未完成：低于测试计划规定的最低要求", "INCOMPLETE: less was measured than the plan requires")
+REDACTED: Final = Phrase("已遮盖", "REDACTED")
 UNSIGNED: Final = Phrase("未签署", "UNSIGNED")
 UNSIGNED_LOG: Final = Phrase("记录未签署", "LOG UNSIGNED")
 END: Final = Phrase("报告结束", "End of report")

@@ -8,6 +8,8 @@ from typing import Final, Literal
 
 UNKNOWN: Final = "—"
 INFINITE: Final = "+∞"
+WITHHELD: Final = "已遮盖 redacted"
+"""A number that a redacted result does not tell."""
 NBSP: Final = "\u00a0"
 
 _UNITS: Final = (("ps", 0), ("ns", 3), ("µs", 6), ("ms", 9), ("s", 12))

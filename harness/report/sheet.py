@@ -30,6 +30,16 @@ def _limits(result: Result) -> list[Cell]:
                 "Indicators of the same plan that this report does not cover: " + "; ".join(n.en for n in names) + ".",
             )
         )
+    if "redaction" in result:
+        notes.append(
+            Phrase(
+                f"本报告为遮盖版：坐标、光缆、地址与主机名以及可推得光缆长度的数值以加盐散列代替，标为“{q.WITHHELD}”。"
+                "判定与不确定度未改动。时延本身仍给出光缆长度的上界。",
+                f"Redacted: positions, fibre, addresses, host names and figures from which the fibre's length follows "
+                f"stand as salted hashes, shown as “{q.WITHHELD}”. Verdicts and uncertainties are as they were. "
+                "The delay itself still bounds the length of the fibre.",
+            )
+        )
     notes.append(attempt(provenance))
     notes += [
         Phrase(
@@ -57,6 +67,8 @@ def _limits(result: Result) -> list[Cell]:
 def _verify(result: Result, digest: str) -> list[dict[str, Any]]:
     """Commands by which a reader checks this report without trusting who made it."""
     run = number(result) or "RUN"
+    if "redaction" in result:
+        return _verify_redacted(run, digest)
     folder = f"results/simulated/{run}" if result.get("simulated") else f"results/{run}"
     return [
         {
@@ -73,6 +85,28 @@ def _verify(result: Result, digest: str) -> list[dict[str, Any]]:
             "command": f"millicert verify {folder}",
             "says": pair(
                 Phrase("由原始时间戳重算判定，逐字节一致", "verdict recomputed from the raw timestamps, byte for byte")
+            ),
+        },
+    ]
+
+
+def _verify_redacted(run: str, digest: str) -> list[dict[str, Any]]:
+    """The same for a redacted report, which can show less."""
+    return [
+        {
+            "command": "pdfdetach -saveall report.pdf && sha256sum result.json",
+            "says": pair(
+                Phrase(f"本 PDF 所附已遮盖结果，应为 {digest[:16]}...", f"the redacted result inside: {digest[:16]}...")
+            ),
+        },
+        {
+            "command": f"millicert verify {run}.redacted-1 --trust KEYS",
+            "says": pair(
+                Phrase(
+                    "封存时的签名与记录确认所示内容；没有原始测试目录不能重算判定",
+                    "what is shown was signed and logged when the run was sealed; "
+                    "the verdict can be recomputed only with the run itself",
+                )
             ),
         },
     ]
@@ -97,6 +131,7 @@ def sheet(result: Result, *, digest: str, issued_ns: int) -> dict[str, Any]:
         "issued": q.instant(issued_ns),
         "simulated": [text(f) for f in result.get("simulated") or []],
         "banner": pair(phrases.SIMULATED),
+        "redacted": pair(phrases.REDACTED) if "redaction" in result else "",
         "policy": pair(Phrase(titled.zh, titled.en)) | {"id": named},  # type: ignore[operator]
         "rehearsal": pair(Phrase("演练要求：最低时长与样本数缩短", "rehearsal policy: shortened minima"))
         if policy.get("rehearsal")

@@ -9,7 +9,7 @@ from typing import Any, Final
 from harness.report import phrases
 from harness.report import quantity as q
 from harness.report.boxes import statistic
-from harness.report.cells import Cell, Result, both, columns, directions, pair, table, text
+from harness.report.cells import Cell, Result, absent, both, columns, directions, pair, table, text
 from harness.report.phrases import Phrase
 
 _SEEN: Final = Phrase("已核对原文", "source text seen")
@@ -107,7 +107,7 @@ def links(result: Result) -> dict[str, Any]:
             [
                 _given(link, "name", "link", "id"),
                 ends,
-                f"{q.count(length)}{q.NBSP}m" if length is not None else q.UNKNOWN,
+                f"{q.count(length)}{q.NBSP}m" if length is not None else absent(fibre, "length_m"),
                 _given(fibre, "origin") if fibre else _given(link, "route_origin", "route"),
                 _given(link, "positions_origin", "position_origin", "positions"),
                 pair(_far_clock(link)),
@@ -382,11 +382,15 @@ def consistency(result: Result) -> dict[str, Any]:
             [
                 str(r.get("id", "")),
                 str(d.get("label", "")),
-                q.delay(estimate_ps=lower, rounding="down") if lower is not None else q.UNKNOWN,
-                q.bound(upper, infinite=upper is None and bool(free.get("infinite"))),
+                q.delay(estimate_ps=lower, rounding="down") if lower is not None else absent(bracket, "lower_ps"),
+                absent(bracket, "upper_ns")
+                if upper is None and not free.get("infinite")
+                else q.bound(upper, infinite=upper is None),
                 text(bracket.get("tier")),
-                " … ".join(q.delay(q.integer(x)) for x in offset) if offset else q.UNKNOWN,
-                q.delay(q.integer(d.get("largest_unseen_clock_error_ns"))),
+                " … ".join(q.delay(q.integer(x)) for x in offset) if offset else absent(d, "clock_offset_ns"),
+                absent(d, "largest_unseen_clock_error_ns")
+                if d.get("largest_unseen_clock_error_ns") is None
+                else q.delay(q.integer(d.get("largest_unseen_clock_error_ns"))),
             ]
         )
     heads = columns(
