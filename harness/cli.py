@@ -34,6 +34,7 @@ from harness.plan import steps_in
 from harness.policy import parse as parse_policy
 from harness.port import describe
 from harness.report import logbook, longtable, pdf, phrases, plots, terminal
+from harness.report import seal as pades
 from harness.report.junit import junit as junit_xml
 from harness.run import read_key, read_policy
 
@@ -497,8 +498,34 @@ def redact(
         typer.echo(f"UNSIGNED  sign the run, then redact it: millicert sign {folder} --key FILE")
 
 
-def _new_file(folder: Path, target: Path) -> None:
-    """Raises HarnessError when ``target`` lies inside a sealed folder, which must stay as it is."""
+@app.command()
+def seal(
+    folder: Annotated[Path, typer.Argument(help="A sealed folder with a report: a run, or a redacted one.")],
+    cert: Annotated[Path, typer.Option(help="Certificate in PEM, with its chain behind it.")],
+    key: Annotated[Path, typer.Option(help="Its private key in PEM: ECDSA P-256, or RSA.")],
+    tsa: Annotated[str | None, typer.Option(help="Time-stamping authority to ask.", metavar="URL")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new file; <folder>.sealed.pdf beside the folder else.")] = None,
+) -> None:
+    """Put a PAdES seal on a copy of a report, for readers of PDF files; the folder keeps the report as it is."""
+    target = out or folder.resolve().with_name(f"{folder.resolve().name}.sealed.pdf")
+    try:
+        _new_file(folder, target, fresh=True)
+        report = outcome.report(folder)
+        private = keys.small_file(key, _LARGEST_PEM, private=True)
+        write_file(target, pades.seal(report, keys.small_file(cert, _LARGEST_PEM), private, tsa=tsa))
+    except HarnessError as why:
+        _refuse(why)
+    typer.echo(f"sealed    {target}")
+    typer.echo(f"check     pdfsig {target}, or any PDF reader that trusts the certificate's root")
+
+
+_LARGEST_PEM: Final = 256 * 1024
+
+
+def _new_file(folder: Path, target: Path, *, fresh: bool = False) -> None:
+    """Raises HarnessError when ``target`` lies inside the sealed folder, or must be ``fresh`` and is there already."""
+    if fresh and target.exists():
+        raise HarnessError("a new file", f"{target}, which is there", "choose another with --out")
     if target.resolve().is_relative_to(folder.resolve()):
         raise HarnessError(
             f"a file outside of {folder}", str(target), "a sealed folder does not change: choose another"

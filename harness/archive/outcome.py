@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from harness.archive import bag, redacted, superseding
 from harness.archive.folder import JOURNAL, RESULT, file_name
@@ -13,6 +13,8 @@ from harness.canonical import parse_object
 from harness.disk import read_file
 from harness.errors import ArchiveError
 from harness.journal import read as read_journal
+
+REPORT: Final = "data/report.pdf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,15 @@ def read(path: Path) -> Outcome:
     result: dict[str, Any] = dict(parse_object(read_file(path / RESULT), RESULT))
     run = _run(path)
     return Outcome(result, {} if run is None else ledger(read_journal(run / JOURNAL).entries).records)
+
+
+def report(path: Path) -> bytes:
+    """The report of the sealed folder at ``path``. Raises ArchiveError when it was altered or has none."""
+    path = path.resolve()
+    _sound(path)
+    if not (path / REPORT).exists():
+        raise ArchiveError(f"{REPORT} in {path}", "none", "name the run: a later judgement has no report of its own")
+    return read_file(path / REPORT)
 
 
 def _sound(path: Path) -> None:

@@ -24,6 +24,11 @@ SECRET_OCTETS: Final = 32
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _STEP: Final = re.compile(r"\.[^.\[\]]+|\[\d+\]")
 _NUMBER: Final = re.compile(r".*_(ns|ps|m|ppm)|n_needed|exceedances_guarded")
+_ADDRESS: Final = (
+    r"(?:\d{1,3}\.){3}\d{1,3}"  # IPv4
+    r"|(?:\b[0-9a-f]{1,4}:){3}|\b[0-9a-f]{1,4}::|(?:\b[0-9a-f]{2}-){5}"  # IPv6, MAC
+    r"|[0-9a-f]{6}\.?fffe\.?[0-9a-f]{6}"  # a clock identity that a MAC was made into
+)
 _BY_FLOOR: Final = "reverse-geodesic-floor"
 """In a bracket's ``subtracted``: the clock-free figures are less the flight time between the sites."""
 
@@ -63,7 +68,7 @@ _TREE: Final[Mapping[str, Any]] = {
     )
     | {"directions": _DIRECTION},
     "budgets": _all("measurement direction basis requirement u_c_ps nu_eff k_milli U_ps worst_case_ps")
-    | {"components": _all("name_zh name_en value_ps distribution divisor u_ps nu type")},
+    | {"components": _all("name_zh name_en value_ps distribution divisor u_ps nu type") | {"origin": FREE}},
     "gates": _all("id state guards pass_only measurement direction requirement remedy_zh remedy_en"),
     "streams": _all(
         "measurement link name rate_pps size dscp flows schedule duration_ns t_max_ns unloaded started_ns ended_ns "
@@ -131,9 +136,6 @@ class _Hiding:
     def __init__(self, secret: bytes, result: Mapping[str, Any]) -> None:
         self._secret = secret
         self._telling = _pattern(_told(result))
-        policy = result.get("policy")
-        origins = policy.values() if isinstance(policy, Mapping) else ()
-        self._origins = {text for text in origins if isinstance(text, str)}
 
     def of(self, value: Any, tree: Any, path: str) -> Any:
         if is_mark(value):
@@ -171,8 +173,6 @@ class _Hiding:
         if tree.get("by_flight"):
             free = value.get("basis") == "clock-free"
             return {k: v for k, v in tree.items() if k != "by_flight" and not (free and k in _BY_FLIGHT)}
-        if "distribution" in tree and value.get("origin") in self._origins:
-            return {**tree, "origin": SHOWN}
         return tree
 
 
@@ -200,10 +200,10 @@ def _objects(value: object) -> list[Mapping[str, Any]]:
 
 
 def _pattern(words: Iterable[str]) -> Callable[[str], object]:
-    """Whether a text holds one of ``words`` as a word of its own."""
+    """Whether a text holds one of ``words`` as a word of its own, or any network address."""
     known = sorted({word for word in words if len(word) > 1}, key=len, reverse=True)
-    # Without a word it is what no text matches.
-    return re.compile(rf"(?<![^\W_])(?:{'|'.join(map(re.escape, known)) or '(?!)'})(?![^\W_])").search
+    own = rf"(?<![^\W_])(?:{'|'.join(map(re.escape, known))})(?![^\W_])"
+    return re.compile("|".join([*([own] if known else []), _ADDRESS]), re.IGNORECASE).search
 
 
 # -- opening and checking --------------------------------------------------------------------------------------------

@@ -213,6 +213,15 @@ def test_a_free_text_is_hidden_where_it_tells_and_shown_where_not(handed_out: Pa
     assert told[1] == "it rained"
 
 
+@pytest.mark.parametrize(
+    "address", ["192.0.2.7", "2001:db8:0:1::9", "fe80::1", "00:1b:21:aa:bb:cc", "001b21.fffe.aabbcc"]
+)
+def test_an_address_that_no_link_declares_is_hidden_in_free_text(address: str) -> None:
+    texts = [f"asked {address}, no answer", "at 14:13:20Z, 412.634 µs", "testplans/test_30.py::test_link"]
+    found: Any = redaction.redacted({"incomplete_reasons": texts}, SECRET)["incomplete_reasons"]
+    assert [redaction.is_mark(each) for each in found] == [True, False, False]
+
+
 def test_what_a_later_version_adds_is_hidden_until_it_is_listed(desk: Desk) -> None:
     whole = result_of(desk.run) | {"coordinates": ["30.506"]}
     whole["links"][0]["trench"] = {"depth": 3}
