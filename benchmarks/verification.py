@@ -1,4 +1,4 @@
-"""What an auditor waits for: `millicert verify` to level 4 of a large run, in its own process. `verification.py [36]`."""
+"""What an auditor waits for: `millicert verify` of a large run, level 4, in its own process. `verification.py [36]`."""
 
 from __future__ import annotations
 
