@@ -19,19 +19,25 @@ from typer.testing import CliRunner
 
 from harness.archive import bag, history, keys, log, outcome, record, redacted, redaction, signature
 from harness.archive.attach import attach
-from harness.archive.folder import REDACTED, REDACTION, RESULT, RunFolder
+from harness.archive.folder import REDACTED, REDACTION, RESULT, RunFolder, secret
 from harness.archive.keys import Trust
 from harness.archive.ledger import LOGGED
 from harness.archive.redacting import redact
 from harness.archive.verify import Check, judge_again, standing, verify
+from harness.bench import load
 from harness.canonical import canonical
 from harness.cli import _render, app
 from harness.errors import ArchiveError
 from harness.gates import text
 from harness.link import Link
+from harness.plan import Step
+from harness.report import pdf
 from harness.report.longtable import longtable
+from harness.run import Options, Run
+from harness.stream import Stream
 
-POLICY = (Path(__file__).parents[3] / "harness" / "policies" / "metro-2027.toml").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+POLICY = (ROOT / "harness" / "policies" / "metro-2027.toml").read_text(encoding="utf-8")
 SECRET = bytes(range(32))
 ORIGIN = "route register 东湖 2026-03"
 PLACES = ("30.506", "114.399", "39.795", "116.506")
@@ -424,6 +430,41 @@ def test_a_redacted_folder_can_be_signed_itself(desk: Desk, tmp_path: Path) -> N
     assert [c.state for c in verify(made) if c.name == "signature"] == ["note", "note"]
 
 
+# -- a real run ------------------------------------------------------------------------------------------------------
+
+
+def begun(results: Path, **options: Any) -> Run:
+    run = Run(load("simulated", ROOT, ROOT), Options(results=results, **options))
+    step = Step("T1-optical-owd", Stream("optical", 1000, 60_000_000_000, 128))
+    run.commit([("test", link.name, step) for link in run.bench.links], collect_only=False)
+    return run
+
+
+def test_every_run_draws_a_secret_before_it_measures_and_fixes_its_redaction_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pdf, "pdf", lambda *_, **__: b"%PDF-")
+    first, second = begun(tmp_path), begun(tmp_path)
+    secrets = [secret(run.opened.path) for run in (first, second)]
+    assert secrets[0] != secrets[1]
+    first.finish(cut_off=True)
+    again = begun(tmp_path, resume=first.opened.name)
+    assert secret(again.opened.path) == secrets[0]
+    again.finish(cut_off=False)
+    second.finish(cut_off=False)
+    run = again.opened.path
+    assert run == first.opened.path
+    sealing = log.read(tmp_path / "simulated/log").history.sealed(run.name)
+    assert sealing is not None
+    fixed = bag.file_sha256(run / REDACTED)
+    assert sealing.text("redacted_sha256") == again.opened.journal.entries[-1].data["redacted_sha256"] == fixed
+    assert rows(run)["redaction"].state == "ok"
+    assert (run / "data/measurements.csv").read_bytes().startswith(b"run_id,")
+    made = redact(run, octets)
+    assert rows(made)["log"].state == "ok"
+    assert redaction.is_mark(result_of(made)["provenance"]["machine"]["host"])
+
+
 # -- the scheme ------------------------------------------------------------------------------------------------------
 
 LEAVES = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=5)
@@ -432,7 +473,7 @@ VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=3) | st.dictionarie
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=4), st.binary(min_size=32, max_size=32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_result_is_redacted_faithfully_and_every_value_opens(result: dict[str, Any], secret: bytes) -> None:
     hidden: Any = redaction.redacted(result, secret)
     assert list(redaction.unfaithful(result, hidden, secret)) == []
