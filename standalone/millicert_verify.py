@@ -52,6 +52,7 @@ import collections
 import decimal
 import functools
 import hashlib
+import hmac
 import itertools
 import json
 import math
@@ -531,40 +532,41 @@ def envelope(folder: Path, name: str) -> tuple[Key, bytes, bytes, int]:
     if set(entry) != {"keyid", "sig", "verifier"} or whole["payloadType"] != PAYLOAD:
         raise FormatError("it is of another form")
     key = key_of(entry["verifier"])
-    if entry["keyid"] != key.id or name != f"sig/{key.name}-{key.id}.dsse.json":
-        raise FormatError(f"it is not the file of {key.name}+{key.id}")
     body = strict64(whole["payload"])
     said = parse(body, "its payload")
+    redacted = said.get("predicateType") == "urn:millicert:signed-redaction:1"
+    if entry["keyid"] != key.id or name != f"sig/{key.name}{'.redacted' * redacted}-{key.id}.dsse.json":
+        raise FormatError(f"it is not the file of {key.name}+{key.id}")
     at = said.get("predicate", {}).get("signed_utc_ns")
     if not isinstance(at, str) or not re.fullmatch(r"[1-9][0-9]{0,18}", at):
         raise FormatError("it states no time of signing")
-    result = octets(folder / "data/result.json")
+    signed = "data/redacted.json" if redacted else "data/result.json"
+    result = octets(folder / signed)
     subject = [
-        {"name": "data/result.json", "digest": {"sha256": sha(result)}},
+        {"name": signed, "digest": {"sha256": sha(result)}},
         {"name": MANIFEST, "digest": {"sha256": file_hash(folder / MANIFEST)}},
     ]
     if said.get("subject") != subject:
-        raise FormatError("it signs another result.json or another manifest")
+        raise FormatError(f"it signs another {signed[5:]} or another manifest")
+    predicate: dict[str, Any] = {"run": folder.name, "signer": key.name, "signed_utc_ns": at}
+    if not redacted:
+        predicate["result"] = parse(result, "result.json")
     wanted = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": subject,
-        "predicateType": "urn:millicert:signed-result:1",
-        "predicate": {
-            "run": folder.name,
-            "signer": key.name,
-            "signed_utc_ns": at,
-            "result": parse(result, "result.json"),
-        },
+        "predicateType": "urn:millicert:signed-redaction:1" if redacted else "urn:millicert:signed-result:1",
+        "predicate": predicate,
     }
     if said != wanted:
         raise FormatError("its statement is not about this folder")
     return key, pae(body), strict64(entry["sig"]), int(at)
 
 
-def write_signed(out: Path, key: Key, message: bytes, signature: bytes) -> None:
+def write_signed(out: Path, file: str, key: Key, message: bytes, signature: bytes) -> None:
     """Three files for ``openssl pkeyutl``; the prefix is the DER of an Ed25519 public key (RFC 8410 4)."""
     out.mkdir(parents=True, exist_ok=True)
-    name = f"{key.name.replace('/', '_')}+{key.id}"
+    redacted = file.startswith(f"sig/{key.name}.redacted-")
+    name = f"{key.name.replace('/', '_')}{'.redacted' * redacted}+{key.id}"
     for suffix, data in (
         ("der", bytes.fromhex("302a300506032b6570032100") + key.public),
         ("pae", message),
@@ -581,7 +583,7 @@ def signatures(folder: Path, trust: list[Trusted] | None, out: Path | None) -> I
         try:
             key, message, signature, at = envelope(folder, name)
             if out is not None:
-                write_signed(out, key, message, signature)
+                write_signed(out, name, key, message, signature)
             good = key.signed(signature, message)
             if good is False:
                 raise FormatError(f"{key.name}+{key.id} did not sign these octets")
@@ -3108,7 +3110,44 @@ def provenance_of(folder: Path, book: Book) -> dict[str, Any]:
         "policy_sha256": book.committed.get("data/policy.toml", ""),
         "bench_sha256": book.committed.get("data/bench.toml", ""),
     }
+    if "data/redaction.json" in book.committed:
+        found["blind"] = hmac.new(redaction_secret(folder), b"blind", "sha256").hexdigest()
     return {**found, "log": book.told} if book.told else found
+
+
+def redaction_secret(folder: Path) -> bytes:
+    """Under what the run hides values when it is handed out redacted."""
+    said = parse(octets(folder / "data/redaction.json"), "redaction.json")
+    if said.get("schema") != "millicert-redaction/1" or not re.fullmatch(r"[0-9a-f]{64}", str(said.get("secret"))):
+        raise FormatError("redaction.json holds no secret of a form known here")
+    return bytes.fromhex(said["secret"])
+
+
+def redaction(folder: Path) -> Row:
+    """redacted.json is result.json, but for {"sha256": h} in the place of some values.
+
+    h = SHA-256(HMAC-SHA256(secret, "value " + path), canonical [path, value]).
+    """
+    secret = redaction_secret(folder)
+    hidden = parse(octets(folder / "data/redacted.json"), "redacted.json")
+    wrong = [] if hidden.pop("redaction", None) == "millicert-redaction/1" else ["its scheme is another"]
+    marks = 0
+    open_pairs = [("$", parse(octets(folder / "data/result.json"), "result.json"), hidden)]
+    while open_pairs:
+        path, whole, shown = open_pairs.pop()
+        if isinstance(shown, dict) and list(shown) == ["sha256"]:
+            own = hmac.new(secret, f"value {path}".encode(), "sha256").digest()
+            marks += 1
+            if shown["sha256"] != sha(own + canonical([path, whole])):
+                wrong.append(f"{path} hides another value")
+        elif isinstance(shown, dict) and isinstance(whole, dict) and set(shown) == set(whole):
+            open_pairs += [(f"{path}.{key}", whole[key], shown[key]) for key in shown]
+        elif isinstance(shown, list) and isinstance(whole, list) and len(shown) == len(whole):
+            open_pairs += [(f"{path}[{i}]", a, b) for i, (a, b) in enumerate(zip(whole, shown))]
+        elif type(shown) is not type(whole) or shown != whole:
+            wrong.append(f"{path} differs")
+    fine = f"redacted.json is result.json with {marks} values hidden"
+    return Row(4, "redaction", FAILED if wrong else OK, "; ".join(wrong[:3]) or fine, True)
 
 
 def calibrations(folder: Path, book: Book) -> Row:
@@ -3240,6 +3279,8 @@ class Folder:
         """The run that a later judgement names."""
         original = parse(octets(self.path / "data/original.json"), "original.json")
         name = original.get("run")
+        if original.get("schema") == "millicert-redacted/1":
+            raise FormatError(f"a redacted folder, which millicert checks; here it takes the run {name} itself")
         if original.get("schema") != "millicert-judged-again/1" or not isinstance(name, str) or "/" in name:
             raise FormatError("original.json names no run")
         self.original, self.run = original, self.path.with_name(name)
@@ -3280,6 +3321,8 @@ class Folder:
             more = {"policy_sha256": sha(text), "judged_again": self.original}
         else:
             yield from guarded(4, "calibration", iter_row(lambda: calibrations(self.path, self.book)))
+            if "data/redaction.json" in self.book.committed:
+                yield from guarded(4, "redaction", iter_row(lambda: redaction(self.path)))
         yield from guarded(4, "result", numbers(self.path, self.run, self.book, more))
 
     def rows(self, level: int) -> Iterator[Row]:
