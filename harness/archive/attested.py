@@ -62,7 +62,7 @@ def anchor_row(anchored: bool) -> Row:
     """Whether something that the sender cannot make up fixes the redaction."""
     if anchored:
         return Row("anchor", "ok", "fixed when the run was sealed: what is shown is what was signed or logged then")
-    detail = "nothing but the sender's word: wanted a signature by a --trust key, a log one answers for, or the run"
+    detail = "nothing but the sender's word: wanted a --trust key that signed it or its log, or the run"
     return Row("anchor", "not-checked", detail)
 
 

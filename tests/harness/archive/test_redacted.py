@@ -262,7 +262,7 @@ def test_alone_it_is_attested_and_does_not_read_as_verified(handed_out: Path, de
     found = {check.name: check.state for check in checks}
     assert standing(checks) == "attested"
     assert found["signature"] == found["anchor"] == "ok"
-    assert found["log"] == "note"  # an unsigned log's proof is anyone's
+    assert (found["log"], found["checkpoint"]) == ("ok", "note")
     assert found["result"] == "not-checked"
     done = CliRunner().invoke(app, ["verify", str(handed_out), "--trust", str(desk.trust.where)])
     assert done.exit_code == 11
@@ -276,12 +276,13 @@ def test_without_a_key_or_a_log_that_one_trusts_it_is_not_even_attested(handed_o
     assert {c.name for c in checks if c.state == "not-checked"} == {"anchor", "result"}
 
 
-def test_a_log_beside_it_is_enough(desk: Desk, tmp_path: Path) -> None:
+def test_a_log_that_nobody_signed_is_not_enough_for_its_sender_may_have_written_it(desk: Desk, tmp_path: Path) -> None:
     here = desk.copy(tmp_path / "r")
     made = redact(here.run, octets)
     shutil.rmtree(here.run)
     assert rows(made)["log"].state == "ok"
-    assert standing(verify(made)) == "attested"
+    assert rows(made)["anchor"].state == "not-checked"
+    assert standing(verify(made)) == "not-verified"
 
 
 def test_a_proof_under_a_trusted_key_is_enough(tmp_path: Path, kit: Any) -> None:
@@ -290,7 +291,12 @@ def test_a_proof_under_a_trusted_key_is_enough(tmp_path: Path, kit: Any) -> None
     made = redact(sealed(tmp_path / "results", kit), octets, out=tmp_path / "given")
     (tmp_path / "trust").write_text(f"{key.line}\n")
     found = rows(made, keys.read_trust(tmp_path / "trust"))
-    assert (found["log"].state, found["checkpoint"].state) == ("ok", "ok")
+    assert {found[name].state for name in ("log", "checkpoint", "anchor")} == {"ok"}
+    assert standing(list(found.values())) == "attested"
+    # another's key answers for nothing
+    keys.create(tmp_path / "other", "x.example.org")
+    found = rows(made, keys.read_trust(tmp_path / "other.pub"))
+    assert standing(list(found.values())) == "not-verified"
 
 
 def test_beside_the_run_it_is_verified_value_by_value_and_recomputed(desk: Desk, tmp_path: Path) -> None:
