@@ -270,6 +270,11 @@ def test_alone_it_is_attested_and_does_not_read_as_verified(handed_out: Path, de
     assert "\nVERIFIED" not in done.stdout
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_who_did_not_look_for_what_fixes_it_has_nothing_attested(handed_out: Path, desk: Desk, level: int) -> None:
+    assert standing(verify(handed_out, trust=desk.trust, level=level)) == "not-verified"
+
+
 def test_without_a_key_or_a_log_that_one_trusts_it_is_not_even_attested(handed_out: Path) -> None:
     checks = verify(handed_out)
     assert standing(checks) == "not-verified"
