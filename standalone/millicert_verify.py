@@ -1545,8 +1545,8 @@ def claim(site: str, m: Measured) -> Claim:
     gap = min((silence_between(known[name], start, end) for name in counting), default=-1)
     if not counting:
         return Claim(None, [], None, gap, False)
-    # dict order: the first source that was polled wins among equals, as its parts are what a budget lists
-    widest = max((parted(states) for name, states in known.items() if name in counting), key=lambda found: found[0])
+    # among equals the first by name, whose parts are what a budget lists
+    widest = max((parted(known[name]) for name in sorted(counting)), key=lambda found: found[0])
     bound, parts = widest[0], list(widest[1])
     for name in watched:
         gap = max(gap, silence_between(known[name], start, end))
@@ -3078,7 +3078,7 @@ class Comparison:
             for name in sorted(set(wanted) | set(stated)):
                 here = f"{where}.{name}"
                 if name not in stated:
-                    self.differ(here, None, wanted[name])
+                    self.first = self.first or f"{here}: not stated, {json.dumps(wanted[name])[:80]} recomputed"
                 elif name in wanted:
                     self.walk(stated[name], wanted[name], here)
                 elif name in WORDS and isinstance(stated[name], str):

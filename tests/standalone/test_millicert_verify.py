@@ -30,9 +30,10 @@ from harness.archive.history import item
 from harness.archive.ledger import FILE, LOGGED
 from harness.archive.ledger import SEALED as SEALED_LINE
 from harness.archive.log import Log, told
+from harness.archive.measurements import files
 from harness.archive.verify import judge_again
 from harness.calibration import calibrate
-from harness.canonical import canonical, sha256
+from harness.canonical import canonical, plain, sha256
 from harness.clock import ClockState, Part
 from harness.journal import FIRST
 from harness.link import Route
@@ -647,6 +648,41 @@ def test_every_changed_octet_is_found_and_its_file_named(mine: Runs) -> None:
     assert sound(check(path, "--level", 0))
 
 
+def test_a_changed_or_missing_journal_line_is_found_though_manifests_fit(mine: Runs) -> None:
+    path = mine("no bound")
+    file = path / "data/journal.jsonl"
+    lines = file.read_bytes().split(b"\n")
+    at = json.loads(lines[2])["utc_ns"].encode()
+    for changed, said in (
+        ([*lines[:2], lines[2].replace(at, at[:-1] + b"7"), *lines[3:]], "line 3 does not follow line 2"),
+        ([*lines[:3], *lines[4:]], "line 3 does not follow line 2"),
+        ([*lines[:-2], b""], "does not end with the line that seals it"),
+        ([*lines[:-1], lines[1][:20]], "torn line"),
+    ):
+        file.write_bytes(b"\n".join(changed))
+        date = dict(line.split(": ") for line in (path / "bag-info.txt").read_text().splitlines())["Bagging-Date"]
+        bag.seal(path, path.name, date)
+        assert said in look(path)
+
+
+def test_among_equal_bounds_the_first_source_by_name_is_listed() -> None:
+    """Nothing that differs from one process to the next may choose what a budget lists."""
+    story = replace(BASE, seconds=1, rate_pps=50)
+    m = synthetic.tell(story)
+    parts = (Part("钟", "servo", 300, "log"), Part("路", "path", 700, "declared"))
+    facts = {**lone.parse(files(m)["measurement.json"], "m1"), "id": "m1"}
+    polls = [
+        {"site": "a", "source": source, "at_ns": at, "synchronised": True, "bound_ns": 1_000, "skew_ppb": 10,
+         "parts": [plain(part) for part in parts] if source != "chrony" else []}
+        for at in range(m.health.started_ns - 10**9, m.health.ended_ns + 2 * 10**9, 10**9)
+        for source in ("phc", "linuxptp", "chrony")
+    ]  # fmt: skip
+    found = lone.claim("a", lone.Measured(facts, {}, polls, {}))
+    assert (found.bound, found.parts) == (1_000, [])
+    found = lone.claim("a", lone.Measured(facts, {}, [p for p in polls if p["source"] != "chrony"], {}))
+    assert (found.bound, found.parts) == (1_000, [300, 700])
+
+
 def test_extra_missing_and_linked_files_are_named(mine: Runs) -> None:
     path = mine("no bound")
     (path / "data/extra.txt").write_text("x")
@@ -860,6 +896,10 @@ def test_a_run_judged_again_is_recomputed_from_the_run_beside_it(mine: Runs) -> 
     assert sound(done), done.stdout
     assert result(again)["verdict"] != result(path)["verdict"]
     assert states(done)["original"] == states(done)["result"] == ["ok"]
+    whole = (again / "data/environment.json").read_bytes()
+    (again / "data/environment.json").write_bytes(whole.replace(b"{", b"[", 1))  # which no journal names
+    assert "data/environment.json was altered" in look(again)
+    (again / "data/environment.json").write_bytes(whole)
     (path / "data/bench.toml").write_text("# other\n")
     assert not sound(check(again))
     shutil.rmtree(path)
