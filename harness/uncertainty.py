@@ -265,8 +265,8 @@ def claim(site: Site, link: Link, evidence: Sequence[ClockState], started_ns: in
     known = {
         name: [s for s in states if s.synchronised is True and s.bound_ns is not None] for name, states in polls.items()
     }
-    good = {name: known[name] for name in counting(name for name, states in known.items() if states)}
-    references = {name: known[name] for name in REFERENCES & polls.keys()}
+    good = {name: known[name] for name in sorted(counting(name for name, states in known.items() if states))}
+    references = {name: known[name] for name in sorted(REFERENCES & polls.keys())}
     silent = sorted(name for name, states in references.items() if not states)
     if not polls:
         refusal = "only in-band words of a far end that is not trusted" if in_band else "no admissible clock evidence"

@@ -1,6 +1,11 @@
+import os
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from importlib import import_module
 from math import inf, sqrt
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +36,7 @@ gtc: Any = GTC
 scipy_stats: Any = import_module("scipy.stats")  # ships no types
 norm = scipy_stats.norm
 t = scipy_stats.t
+ROOT = Path(__file__).parents[2]
 A = ClockClaim("a", ("simulated",), 100, 50, 1_000_000_000, "")
 
 
@@ -203,6 +209,29 @@ def test_parts_that_do_not_add_up_to_every_bound_are_not_believed(parts: tuple[P
     polls[1] = replace(polls[1], bound_ns=700, parts=parts)
     got = claim(link().near, link(), polls, 0, 10**9)
     assert (got.bound_ns, got.parts) == (700, ())
+
+
+def test_of_two_equal_bounds_the_parts_do_not_hang_on_the_hash_seed() -> None:
+    """Sources of one bound and other parts: the first by name speaks, in every process."""
+    polls = [
+        poll("a", 0, source=s, bound_ns=100, parts=named(*w)) for s, w in (("phc", (90, 10)), ("counter", (50, 50)))
+    ]
+    code = (
+        "import sys, pickle; from harness.uncertainty import claim; print(claim(*pickle.load(sys.stdin.buffer)).parts)"
+    )
+    given_ = pickle.dumps((link().near, link(), polls, 0, 0))
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            input=given_,
+            capture_output=True,
+            check=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        ).stdout
+        for seed in range(1, 7)
+    }
+    assert told == {f"{named(50, 50)}\n".encode()}
 
 
 def test_a_receiver_alone_says_nothing_of_the_clock_that_stamps() -> None:
