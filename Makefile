@@ -10,8 +10,9 @@ SOURCES := $(wildcard fastpath/*.pyx fastpath/*.pxd)
 certify: $(VENV)/.core  ## rehearse the whole certification on the simulated bench
 	$(BIN)/pytest testplans/
 
-test: $(VENV)/.core  ## the same set-up, then the tests
-	$(BIN)/pytest
+test: $(VENV)/.core  ## the same set-up, then the tests: two at a time where time does not matter, the rest alone
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not alone"
+	$(BIN)/pytest -q -m alone --durations=15
 
 lint: $(VENV)/.core  ## ruff, mypy strict, stubtest, cython-lint, import contracts
 	$(BIN)/ruff format --check .
