@@ -209,7 +209,7 @@ class Certification:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One test for each link of the bench."""
         if "link" in metafunc.fixturenames:
-            metafunc.parametrize("link", [link.name for link in self.run.bench.links], scope="session")
+            metafunc.parametrize("link", [link.name for link in self.run.bench.links])
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
