@@ -122,6 +122,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 rate_pps=config.getoption("--rate"),
                 resume=config.getoption("--resume"),
                 waived=tuple(config.getoption("--waive")),
+                preflight_only=config.getoption("--preflight-only"),
                 policy=config.getoption("--policy"),
                 order=None if config.getoption("--order") is None else Path(config.getoption("--order")),
             ),

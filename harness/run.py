@@ -81,6 +81,8 @@ class Options:
     resume: str | None = None
     """Run id, or "newest", or None."""
     waived: tuple[str, ...] = ()
+    preflight_only: bool = False
+    """Nothing will be measured."""
     policy: str | None = None
     """Name or path of a policy that replaces the bench's."""
     order: Path | None = None
@@ -235,8 +237,9 @@ class Run:
             if self.log is None:
                 self.log = log.Log.of(self.options.results, book.simulated)
             if book.logged is None:
-                # Without a step nothing can be certified, so it is no attempt at what the policy asks.
-                wanted = [each.id for each in self.policy.requirements] if self.steps else []
+                # Where nothing is measured nothing can be certified: no attempt at what the policy asks.
+                idle = self.options.preflight_only or not self.steps
+                wanted = [] if idle else [each.id for each in self.policy.requirements]
                 found = self.log.plan(
                     folder.name,
                     history.item(self.bench.name, [link.name for link in self.bench.links], wanted),

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from benchmarks.rehearsal import bench_text, short_policy
+from harness.archive.history import item
 from harness.archive.ledger import STARTED
 from harness.archive.verify import sound, verify
 from harness.journal import read
@@ -236,6 +237,8 @@ def test_preflight_only_measures_nothing_and_is_incomplete(desk: Desk) -> None:
     # nothing was measured, and still nothing of it can look real
     assert desk.result()["simulated"]
     assert "SIMULATED" in done.stdout.split("certification")[-1]
+    # and it is no attempt at what the policy asks
+    assert desk.result()["provenance"]["log"]["item"] == item("story", ["ab"], [])
 
 
 def test_a_pass_is_exit_0_with_a_sealed_folder_that_verifies(desk: Desk) -> None:
@@ -305,7 +308,17 @@ def test_sigint_once_keeps_the_statistics_and_cannot_pass(desk: Desk) -> None:
     assert sound(verify(folder))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_hangup_cuts_a_run_off(desk: Desk) -> None:
+    process = desk.start("--bench", desk.bench(seconds=6))
+    folder = desk.wait_for_rows("ab-optical")
+    process.send_signal(signal.SIGHUP)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, said[-3000:]
+    assert not (folder / "manifest-sha256.txt").exists()
+    assert "--resume" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_cut_off_goes_on_with_resume(desk: Desk, number: signal.Signals) -> None:
     bench = desk.bench(seconds=6)
     process = desk.start("--bench", bench)
