@@ -101,10 +101,10 @@ def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
         ),
         "l": (
             Phrase("效力范围", "Validity"),
-            Phrase("见“偏离与效力范围”", "see “Deviations and limits of validity”"),
+            Phrase("见文末", "see the end"),
             absent,
         ),
-        "m": (Phrase("结果", "Results"), Phrase("见判定框与各表", "see the verdict boxes and the tables"), absent),
+        "m": (Phrase("结果", "Results"), Phrase("见判定框", "see the boxes"), absent),
         "n": (
             Phrase("偏离", "Deviations"),
             _words(deviations(result)),
@@ -150,19 +150,19 @@ def _of_a_test(result: Result, provenance: Result) -> list[dict[str, Any]]:
     conditions = _joined(*(_words(machine.get(key)) for key in ("cpu", "kernel", "clocksource")))
     items: dict[str, tuple[Phrase, str | Phrase, Phrase]] = {
         "7.8.3.1 a": (
-            Phrase("检测条件", "Conditions of test"),
+            Phrase("检测条件", "Conditions"),
             f"{conditions}; 见流表 see the streams" if conditions else "",
             Phrase("主机未知，见流表", "the host is unknown; see the streams"),
         ),
         "7.8.3.1 b c, 7.8.6.2": (
-            Phrase("符合性声明、不确定度", "Conformity, uncertainty"),
+            Phrase("符合性", "Conformity"),
             f"{named}: 见判定框、预算 see boxes, budget" if named else "",
             Phrase("没有可声明的结果", "no result to state it of"),
         ),
         "7.8.3.1 d e": (
-            Phrase("意见、其他信息", "Opinions, further information"),
+            Phrase("意见", "Opinions"),
             "",
-            Phrase("未给出，亦无要求", "none is given or required"),
+            Phrase("未给出；亦无其他要求的信息", "none given, nothing further required"),
         ),
         "7.8.8.3": (
             Phrase("更改", "Amendment"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import harness.policies
 from harness import policy
+from harness.bench import load
 from harness.certificate import judge
 from harness.report import terminal
 from harness.report.pdf import pdf
@@ -87,7 +89,15 @@ def test_a_simulated_pass_of_one_link_and_two_requirements_fits_four_pages(make:
         make("service", n=400_000, rate=4_000, simulated=facts),
     ]
     plan = {"plans": ["testplans/test_30_link_delay.py"], "waived": ["cpu"], "deviations": ["cabinet open"]}
-    machine = {"machine": {"kernel": "6.1", "cpu": "EPYC", "host": "vm"}, "software": {"name": "millicert"}}
+    machine = {
+        "machine": {"kernel": "6.1", "cpu": "EPYC", "host": "vm", "clocksource": "tsc"},
+        "software": {"name": "millicert"},
+        "lab": asdict(load("simulated").lab),
+        "log": {
+            "origin": "millicert.invalid/log/1ce0a371845970aa", "index": 1, "attempt": 1, "earlier": [],
+            "item": "ab" * 32, "previous": {"size": 1, "root": "cd" * 32}, "witnessed": 0, "key": "",
+        },
+    }  # fmt: skip
     result = judge(measurements, POLICY, PROVENANCE | plan | machine)
     rows = [row for requirement in result["requirements"] for row in requirement["directions"]]
     assert [row["verdict"] for row in rows] == ["PASS"] * 4
