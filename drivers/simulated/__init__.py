@@ -1,0 +1,1 @@
+"""A laboratory of simulated instruments that speak as the real ones do."""
