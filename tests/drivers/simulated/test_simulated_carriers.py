@@ -15,7 +15,7 @@ from typing import Protocol
 import pytest
 
 from drivers.clock import WALL, Clock
-from drivers.errors import PortLostError, PortOpenError, PortTimeoutError
+from drivers.errors import PortLostError, PortOpenError, PortReplyError, PortTimeoutError
 from drivers.port import Port
 from drivers.simulated.carrier import Carrier
 from drivers.simulated.faults import NONE, Fault, Faults, Kind
