@@ -85,13 +85,14 @@ class Conversation:
     def _serve(self, message: bytes) -> Iterator[Delivery]:
         device = self.device
         refused = self._refused(message) if self._faults else False
-        spent_ns = device.spent_ns
         answer: bytes | None
-        if isinstance(device, Tl1Device):
-            answer = device.handle(message.decode("latin-1"), self._session).encode("latin-1", "replace") or None
-        else:
-            answer = None if refused else device.handle(message)
-        spent_ns = device.spent_ns - spent_ns
+        with device.lock:  # so that what it spends on others does not count
+            spent_ns = device.spent_ns
+            if isinstance(device, Tl1Device):
+                answer = device.handle(message.decode("latin-1"), self._session).encode("latin-1", "replace") or None
+            else:
+                answer = None if refused else device.handle(message)
+            spent_ns = device.spent_ns - spent_ns
         if answer is None and self.done and message.strip():
             answer = self.done
         said = b"" if answer is None else answer + device.ends

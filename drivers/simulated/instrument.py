@@ -48,12 +48,14 @@ class SimulatedInstrument:
         self.lock = threading.RLock()
         self._virtual = clock if isinstance(clock, VirtualClock) else None
         self._generation = 0
+        self._operations = threading.Lock()
         self._pending: list[tuple[int, int, int]] = []
         """(slot, end ns, bits of the operation register) of the overlapped operations."""
 
     def begin(self, seconds: float, slot: int = 0, bits: int = 0) -> None:
         """Start an overlapped operation of a slot; meanwhile ``bits`` stand in the operation condition register."""
-        self._pending.append((slot, self.clock.now_ns() + round(seconds * 1e9), bits))
+        with self._operations:
+            self._pending.append((slot, self.clock.now_ns() + round(seconds * 1e9), bits))
 
     def busy(self, slot: int | None = None) -> bool:
         """Whether an overlapped operation is under way: of this slot, or (None) of any."""
@@ -67,7 +69,8 @@ class SimulatedInstrument:
 
     def finish(self, slot: int | None = None) -> None:
         """End the overlapped operations of this slot, or (None) of all, at once: an abort."""
-        self._pending = [] if slot is None else [each for each in self._pending if each[0] != slot]
+        with self._operations:
+            self._pending = [] if slot is None else [each for each in self._pending if each[0] != slot]
 
     def wait(self, seconds: float) -> None:
         """Block for so many seconds. Raises ClearedError, which a handler lets through, at a device clear."""
@@ -90,10 +93,12 @@ class SimulatedInstrument:
         self._generation += 1
 
     def _under_way(self) -> list[tuple[int, int, int]]:
-        if self._pending:
+        if not self._pending:
+            return []
+        with self._operations:  # a status byte is asked for by other threads while a handler begins something
             now_ns = self.clock.now_ns()
             self._pending = [each for each in self._pending if each[1] > now_ns]
-        return self._pending
+            return list(self._pending)
 
     def _exchange(self) -> None:
         """What a message costs by itself on a virtual clock; a real one goes on its own."""

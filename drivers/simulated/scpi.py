@@ -161,11 +161,10 @@ class ScpiDevice(SimulatedInstrument):
 
     def clear_status(self) -> None:
         """`*CLS`: queue and events empty, no pending `*OPC`; what is enabled stays so (IEEE 488.2, 10.3)."""
-        self._settle()
         with self._queue:
             self._errors.clear()
-        self._esr = 0
-        self._opc = False
+            self._esr = 0
+            self._opc = False
         self.operation.forget()
         self.questionable.forget()
 
@@ -282,25 +281,25 @@ class ScpiDevice(SimulatedInstrument):
     # -- what every instrument answers ---------------------------------------------------------------------
 
     def _common(self) -> None:
-        self.on("*IDN?", lambda suffixes, args: str(self.identity))
+        self.on("*IDN?", self._asked(lambda: str(self.identity)))
         self.on("*CLS", self._plain(self.clear_status))
         self.on("*RST", self._plain(self._reset))
-        self.on("*TST?", lambda suffixes, args: "0")
+        self.on("*TST?", self._asked(lambda: "0"))
         self.on("*OPC", self._plain(self._arm))
-        self.on("*OPC?", self._complete)
-        self.on("*WAI", self._plain(lambda: self._complete((), []) and None))
+        self.on("*OPC?", self._asked(self._complete))
+        self.on("*WAI", self._plain(self._complete))
         self.on("*ESE", self._set_ese)
-        self.on("*ESE?", lambda suffixes, args: str(self._ese))
-        self.on("*ESR?", lambda suffixes, args: str(self._take_esr()))
+        self.on("*ESE?", self._asked(lambda: str(self._ese)))
+        self.on("*ESR?", self._asked(lambda: str(self._take_esr())))
         self.on("*SRE", self._set_sre)
-        self.on("*SRE?", lambda suffixes, args: str(self._sre))
-        self.on("*STB?", lambda suffixes, args: str(self.stb()))
-        self.on("SYSTem:VERSion?", lambda suffixes, args: "1999.0")
-        self.on("SYSTem:ERRor[:NEXT]?", lambda suffixes, args: self._written(self._next()))
-        self.on("SYSTem:ERRor:ALL?", lambda suffixes, args: ",".join(map(self._written, self._all())))
-        self.on("SYSTem:ERRor:COUNt?", lambda suffixes, args: str(len(self._errors)))
-        self.on("SYSTem:ERRor:CODE[:NEXT]?", lambda suffixes, args: str(self._next()[0]))
-        self.on("SYSTem:ERRor:CODE:ALL?", lambda suffixes, args: ",".join(str(code) for code, _ in self._all()))
+        self.on("*SRE?", self._asked(lambda: str(self._sre)))
+        self.on("*STB?", self._asked(lambda: str(self.stb())))
+        self.on("SYSTem:VERSion?", self._asked(lambda: "1999.0"))
+        self.on("SYSTem:ERRor[:NEXT]?", self._asked(lambda: self._written(self._next())))
+        self.on("SYSTem:ERRor:ALL?", self._asked(lambda: ",".join(map(self._written, self._all()))))
+        self.on("SYSTem:ERRor:COUNt?", self._asked(lambda: str(len(self._errors))))
+        self.on("SYSTem:ERRor:CODE[:NEXT]?", self._asked(lambda: str(self._next()[0])))
+        self.on("SYSTem:ERRor:CODE:ALL?", self._asked(lambda: ",".join(str(code) for code, _ in self._all())))
         self.on("STATus:PRESet", self._plain(self.preset_status))
         self.status("STATus:OPERation", lambda suffixes: self.operation)
         self.status("STATus:QUEStionable", lambda suffixes: self.questionable)
@@ -315,6 +314,16 @@ class ScpiDevice(SimulatedInstrument):
 
         return handler
 
+    @staticmethod
+    def _asked(tell: Callable[[], str]) -> Handler:
+        """A handler of a query that takes no parameter."""
+
+        def handler(suffixes: tuple[int, ...], args: list[str]) -> str:
+            count(args, 0)
+            return tell()
+
+        return handler
+
     def _reset(self) -> None:
         self._opc = False
         self.finish()
@@ -323,7 +332,7 @@ class ScpiDevice(SimulatedInstrument):
     def _arm(self) -> None:
         self._opc = True
 
-    def _complete(self, suffixes: tuple[int, ...], args: list[str]) -> str:
+    def _complete(self) -> str:
         if self.opc_blocks:
             self.wait(self.remaining_s())
             return "1"
@@ -339,13 +348,15 @@ class ScpiDevice(SimulatedInstrument):
 
     def _take_esr(self) -> int:
         self._settle()
-        esr, self._esr = self._esr, 0
+        with self._queue:
+            esr, self._esr = self._esr, 0
         return esr
 
     def _settle(self) -> None:
         if self._opc and not self.busy():
-            self._opc = False
-            self._esr |= 1
+            with self._queue:
+                self._opc = False
+                self._esr |= 1
 
     def _operating(self) -> int:
         bits = self.operation_bits

@@ -10,6 +10,7 @@ from typing import Final
 
 from drivers.simulated.conversation import Conversation, Simulated
 from drivers.simulated.faults import NONE, Faults
+from drivers.simulated.tl1 import Tl1Device
 
 HOST: Final = "127.0.0.1"
 """Never any other: whoever is not on this host would take it for an instrument."""
@@ -19,7 +20,7 @@ JOIN_S: Final = 2.0
 
 def serve_tcp(device: Simulated, faults: Faults = NONE, *, port: int = 0) -> TcpCarrier:
     """Serve SCPI lines or TL1 requests on a port; 0: a free one. Raises OSError."""
-    return TcpCarrier(lambda send: Conversation(device, faults, send, telnet=not hasattr(device, "stb")), port)
+    return TcpCarrier(lambda send: Conversation(device, faults, send, telnet=isinstance(device, Tl1Device)), port)
 
 
 def serve_telnet(

@@ -75,6 +75,8 @@ def test_short_and_long_forms_in_any_case_with_and_without_optional_nodes_are_on
         ("SOUR:POW", -109),
         ("SOUR:POW 1,2", -108),
         ("*CLS 1", -108),
+        ("*IDN? 1", -108),
+        ("SYST:ERR? 1", -108),
         ("SOUR:POW 1.2.3", -121),
         ("SOUR:POW 1E99999", -123),
         ("SOUR:POW " + "1" * 256, -124),
