@@ -295,7 +295,7 @@ def block(octets: bytes) -> bytes:
         raise ValueError(f"{octets[:20]!r}… is no whole block")
     head, size = found
     if octets[head + size :].strip(b"\r\n"):
-        raise ValueError(f"{octets[head + size :][:20]!r} follows the block")
+        raise ValueError(f"{octets[head + size :][:20]!r} stands behind it")
     return octets[head : head + size]
 
 

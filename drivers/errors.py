@@ -100,6 +100,10 @@ class DeniedError(InstrumentFaultError):
         self.done = done
 
 
+class SorError(InstrumentError):
+    """A file that is no trace of a reflectometer (SR-4731), or a damaged one."""
+
+
 class NobodyError(InstrumentError):
     """A person had to be asked, and none is there to answer: no terminal, end of input, no line in the answers file."""
 

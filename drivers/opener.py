@@ -49,12 +49,21 @@ class Opener:
         return not isinstance(self.backend, str)
 
     def session(
-        self, resource: str = "", *, ends_out: str = "\n", ends_in: str = "\n", timeout_s: float | None = None
+        self,
+        resource: str = "",
+        *,
+        ends_out: str = "\n",
+        ends_in: str = "\n",
+        timeout_s: float | None = None,
+        port: Callable[..., Port] = Port,
     ) -> Session:
-        """A VISA session; with the driver's resource when none is named. Raises PortOpenError, TranscriptError."""
+        """A VISA session; with the driver's resource when none is named. Raises PortOpenError, TranscriptError.
+
+        ``port`` makes it where the instrument wants more than the usual one, a log-in before it says who it is.
+        """
         if path := self._path("replay"):
             return Replay.of(path)
-        port = Port(
+        made = port(
             resource or self.resource,
             timeout_s=self.timeout_s if timeout_s is None else timeout_s,
             ends_out=ends_out,
@@ -63,7 +72,7 @@ class Opener:
             log=self.log,
             clock=self.clock if self.in_process else WALL,
         )
-        return self._recorded(port)
+        return self._recorded(made)
 
     def prompt(
         self,

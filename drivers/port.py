@@ -425,19 +425,21 @@ class Port:
     def _receive_block(self, deadline: float, message: str) -> bytes:
         """One definite block with what ends it. Raises PortTimeoutError, PortReplyError, PortLostError."""
         got = bytearray()
-        wanted, ended = 2, False  # "#" and the number of digits
+        wanted, ended, told = 2, False, False  # "#" and the number of digits
         while len(got) < wanted or (self._framed and not ended):
             if ended:
-                raise self._garbled(message, f"{len(got)} octets of a block of {wanted}")
+                raise self._garbled(message, f"{len(got)} octets of {wanted}", "a definite block")
             octets, ended = self._some(deadline, message, got, max(1, wanted - len(got)))
             got += octets
-            try:
-                size = block_size(bytes(got[:11]))
-            except ValueError as why:
-                raise self._garbled(message, str(why)) from why
-            wanted = sum(size) if size is not None else 2 + (got[1] - ord("0") if len(got) > 1 else 0)
-            if wanted > MOST_BLOCK:
-                raise self._garbled(message, f"a block of {wanted} octets")
+            if not told:
+                try:
+                    size = block_size(bytes(got[:11]))
+                except ValueError as why:
+                    raise self._garbled(message, str(why), "a definite block") from why
+                told = size is not None
+                wanted = sum(size) if size is not None else 2 + (got[1] - ord("0") if len(got) > 1 else 0)
+                if wanted > MOST_BLOCK:
+                    raise self._garbled(message, f"one of {wanted} octets", "a definite block")
         # on a stream a line end follows; where none does, whatever comes later is thrown away before the next exchange
         until = min(deadline, self._now() + QUIET_S)
         while not self._framed and not got.endswith(self._ends_in, wanted):
@@ -446,11 +448,11 @@ class Port:
             except PortTimeoutError:
                 break
             if len(got) > wanted + len(self._ends_in) + 1:
-                raise self._garbled(message, f"{bytes(got[wanted:])!r} behind the block")
+                raise self._garbled(message, f"{bytes(got[wanted:])!r} behind it", "a definite block")
         try:
             return block(bytes(got))
         except ValueError as why:
-            raise self._garbled(message, str(why)) from why
+            raise self._garbled(message, str(why), "a definite block") from why
 
     def _some(self, deadline: float, message: str, got: bytearray, most: int) -> tuple[bytes, bool]:
         """At most so many octets, with whether the message ended there. Raises PortTimeoutError, PortLostError."""
@@ -465,7 +467,7 @@ class Port:
         self._note("in", chunk)
         if self._now() >= deadline and len(chunk) < most and not ended:
             raise self._late(message, self._so_far(got + chunk))
-        return chunk, ended
+        return chunk, ended and self._framed
 
     def _readable(self, deadline: float) -> bool:
         """Whether octets are there before the deadline. Raises PortLostError when the peer has hung up.
@@ -534,9 +536,9 @@ class Port:
             "check the instrument, or give it more time; the next use brings the session back into step",
         )
 
-    def _garbled(self, message: str, found: str) -> PortReplyError:
+    def _garbled(self, message: str, found: str, wanted: str = "an answer in text") -> PortReplyError:
         return PortReplyError(
-            f"an answer in text to {message} from {self.resource}",
+            f"{wanted} to {message} from {self.resource}",
             found,
             "check cable, terminator and baud rate; the next use brings the session back into step",
         )

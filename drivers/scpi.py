@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, Self, TypeAlias, TypeVar, cast, overload
@@ -288,12 +288,15 @@ class ScpiInstrument(_Node):
             if self.ERRORS is ErrorPolicy.NONE:
                 raise
             try:
-                self.check(message)
-            except InstrumentFaultError as fault:
-                raise fault from why
+                found = self.errors()
             except InstrumentError as worse:
                 why.add_note(f"asked for the reason: {worse}")
-            raise
+                raise why from why.__cause__
+            # -4xx is what the instrument makes of our waiting in vain (IEEE 488.2 6.3.2): no reason
+            reasons = [entry for entry in found if not -499 <= entry[0] <= -400]
+            if not reasons:
+                raise
+            raise _fault(reasons, message) from why
 
     # -- errors --------------------------------------------------------------------------------------------
 
@@ -320,10 +323,15 @@ class ScpiInstrument(_Node):
         """Empty the error queue. Raises InstrumentFaultError with the first entry, the others as its notes."""
         found = self.errors()
         if found:
-            fault = InstrumentFaultError(*found[0], after)
-            for code, text in found[1:]:
-                fault.add_note(f'then {code},"{text}"')
-            raise fault
+            raise _fault(found, after)
+
+
+def _fault(found: Sequence[tuple[int, str]], after: str) -> InstrumentFaultError:
+    """The first entry, with the others as its notes."""
+    fault = InstrumentFaultError(*found[0], after)
+    for code, text in found[1:]:
+        fault.add_note(f'then {code},"{text}"')
+    return fault
 
 
 def _among(name: str, patterns: Collection[str]) -> bool:
