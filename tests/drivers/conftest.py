@@ -1,15 +1,19 @@
-"""Fixtures of the driver tests: a counter on a real TCP socket."""
+"""Fixtures of the driver tests: a counter on a real TCP socket, and sessions that play a conversation."""
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from drivers.errors import InstrumentError, InstrumentFaultError
+from drivers.session import Replay, Transcript
 
 
 def fake_module() -> ModuleType:
@@ -36,3 +40,45 @@ def counter(fake: ModuleType) -> Iterator[Any]:
     """One counter, listening."""
     with fake.Fake53230A() as made:
         yield made
+
+
+Talk = Callable[..., Replay]
+
+
+@pytest.fixture
+def talk() -> Iterator[Talk]:
+    """Makes a session out of an identity and lines of a conversation, and asks at the end that all of it was had.
+
+    A line is "command", ("query?", "answer"), ("query?", b"octets of a block") or ("anything", an InstrumentError).
+    """
+    made: list[Replay] = []
+
+    def session(who: str, *lines: str | tuple[str, str | bytes | InstrumentError]) -> Replay:
+        head = {"identity": who, "resource": "TCPIP0::192.0.2.7::5025::SOCKET", "timeout_s": 2.0}
+        made.append(Replay(Transcript(head, [exchange(line) for line in lines])))
+        return made[-1]
+
+    yield session
+    for each in made:
+        each.finish()
+
+
+def exchange(line: str | tuple[str, str | bytes | InstrumentError]) -> dict[str, Any]:
+    """A line of a transcript."""
+    if isinstance(line, str):
+        return {"do": "write", "message": line}
+    message, outcome = line
+    if isinstance(outcome, bytes):
+        return {"do": "block", "message": message, "base64": base64.b64encode(outcome).decode()}
+    if isinstance(outcome, str):
+        return {"do": "query", "message": message, "reply": outcome}
+    error: dict[str, Any] = {
+        "kind": type(outcome).__name__,
+        "wanted": outcome.wanted,
+        "found": outcome.found,
+        "remedy": "look",
+    }
+    if isinstance(outcome, InstrumentFaultError):
+        error |= {"code": outcome.code, "text": outcome.text}
+    do = "block" if "POW:ALL?" in message else "query" if "?" in message else "write"
+    return {"do": do, "message": message, "error": error}
