@@ -15,6 +15,8 @@ from drivers.simulated.plant import Plant
 from drivers.simulated.scpi import ScpiDevice, ScpiError, boolean, count, number, text
 from drivers.simulated.wss import Wss
 
+TERMINATOR: Final = "terminator"
+"""A target that any number of cords may end in."""
 OPEN: Final = "open"
 """A target of that name, or "line-1:open", leaves the end unplugged."""
 
@@ -23,7 +25,8 @@ class HandDevice(ScpiDevice):
     """What a person does at a bench, over SCPI. Every act takes ``hand_s`` before it is so.
 
     ====================================  ===============================================================
-    HAND:PATCh "launch-3","meter-3:8"     plug the end of a cord; "open" (or "line-1:open") leaves it loose
+    HAND:PATCh "launch-3","meter-3:8"     plug the end of a cord; "open" (or "line-1:open") leaves it loose, "terminator"
+                                          takes any number of cords
     HAND:PATCh? "meter-3:8"               what is plugged in there, "" for nothing; of "line-1:open" what was left loose
     HAND:CLEan "oxc:in-3"                 unplug, clean, plug in again; HAND:CLEan? also says what was seen
     HAND:INSPect? "oxc:in-3"              what a microscope shows
@@ -87,16 +90,24 @@ class HandDevice(ScpiDevice):
         loose = target == OPEN or target.endswith(f":{OPEN}")
         try:
             self.plant.place(source, out=True)
-            if not loose:
+            if not loose and target != TERMINATOR:
                 self.plant.place(target, out=False)
             self.plant.unpatch(source)
             self.wait(self.hand_s)
             if loose:
                 self._loose[target] = source
+            elif target == TERMINATOR:
+                self.plant.patch(source, self._terminator())
+                self._loose[target] = source
             else:
                 self.plant.patch(source, target)
         except InstrumentError as why:
             raise _refused(why) from why
+
+    def _terminator(self) -> str:
+        """One that is free."""
+        ends = (f"{TERMINATOR}:{port}" for port in self.plant.elements[TERMINATOR].ins)
+        return next(end for end in ends if self.plant.peer(end) is None)
 
     def _patched(self, _: tuple[int, ...], args: list[str]) -> str:
         count(args, 1)
@@ -105,6 +116,10 @@ class HandDevice(ScpiDevice):
             if place == OPEN or place.endswith(f":{OPEN}"):
                 source = self._loose.get(place, "")
                 return _quoted(source if source and self.plant.peer(source) is None else "")
+            if place == TERMINATOR:
+                source = self._loose.get(place, "")
+                peer = self.plant.peer(source) if source else None
+                return _quoted(source if peer is not None and peer.startswith(f"{TERMINATOR}:") else "")
             peer = self.plant.peer(place)
         except InstrumentError as why:
             raise _refused(why) from why

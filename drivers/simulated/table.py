@@ -89,7 +89,7 @@ class Table:
             raise TableError(f"[[{self._at(key)}]]", _shown(value), "correct the lab table")
         return [Table(each, f"{self._at(key)}[{row}]") for row, each in enumerate(value)]
 
-    def keys(self) -> list[str]:
+    def listed(self) -> list[str]:
         """Its keys in their order."""
         return [str(key) for key in self._data]
 
