@@ -16,7 +16,7 @@ from drivers.capability import MeterSpec, Safe
 from drivers.clock import WALL, Clock
 from drivers.codec import NONE_FROM, WHOLE, reading
 from drivers.errors import InstrumentFaultError, NoReadingError, PortReplyError, PortTimeoutError, SettingError
-from drivers.quantity import DBm, Metre, Second, Watt, watt
+from drivers.quantity import DBm, Metre, Second, Watt, dbm, watt
 from drivers.scpi import POLL_OPC, ErrorPolicy, ScpiInstrument, poll_state
 from drivers.session import Session
 
@@ -42,8 +42,8 @@ RANGES: Final[dict[str, tuple[DBm, DBm]]] = {
     "N7748A": (DBm(-70), DBm(10)),
 }
 """Lowest and highest measuring range; they lie 10 dB apart."""
-TOP: Final = DBm(10)
-"""The range in which nothing that the ports bear is too much."""
+HEADROOM_DB: Final = 10.0
+"""A record's range reaches so far above the most light that was read."""
 MOST_SAMPLES: Final = 1_000_000
 """Of a port in one record."""
 OVER: Final = 2.0
@@ -124,9 +124,10 @@ class KeysightN77xxMeter(ScpiInstrument):
     ERRORS = ErrorPolicy.AFTER_GROUP
     unconfirmed = UNCONFIRMED
 
-    def __init__(self, session: Session, *, clock: Clock = WALL, log_range: DBm = TOP) -> None:
-        """``log_range``: the measuring range of records, which must not change while they run.
+    def __init__(self, session: Session, *, clock: Clock = WALL, log_range: DBm | None = None) -> None:
+        """``log_range``: the measuring range of records, dBm, which must not change while they run.
 
+        None: one that reaches 10 dB above the most light that any port was read with; the highest while none was.
         Raises WrongInstrumentError, SettingError, InstrumentFaultError, and what the session raises.
         """
         super().__init__(session, clock=clock)
@@ -138,7 +139,7 @@ class KeysightN77xxMeter(ScpiInstrument):
         self._floor_w = watt(DBm(self._spec.floor_dbm))
         self._ranges = RANGES[model]
         self._most_w = OVER * watt(self._ranges[1])
-        if log_range not in self._allowed_ranges():
+        if log_range is not None and log_range not in self._allowed_ranges():
             self.close()
             raise SettingError(
                 f"a range of {' or '.join(f'{each:g}' for each in self._allowed_ranges())} dBm",
@@ -146,6 +147,8 @@ class KeysightN77xxMeter(ScpiInstrument):
                 "see the data sheet",
             )
         self._log_range = log_range
+        self._brightest_w = 0.0
+        """The most light that any port was read with."""
         self._averaging_s: dict[int, float] = dict.fromkeys(self._ports, 0.0)
         self._order: Literal["little", "big"] | None = None
         """Byte order of blocks, once one was compared with a number in text."""
@@ -312,6 +315,7 @@ class KeysightN77xxMeter(ScpiInstrument):
                 "a questionable reading" if not abs(power) < NONE_FROM * (1 - SAME) else f"{power:.4g} W",
                 "attenuate; if there was less light, look at the port",
             )
+        self._brightest_w = max(self._brightest_w, power)
         return Watt(power) if power >= self._floor_w else None
 
     def _forgive(self) -> None:
@@ -371,17 +375,26 @@ class KeysightN77xxMeter(ScpiInstrument):
             self._end_logs()
         if self._order is None:
             self.read_all()  # so that the record's octets can be understood
+        log_range = self._record_range()
         with self.group("the set-up of a record"):
             # gain must be the same on all ports before times are set
             self._each("SENS{0}:POW:GAIN:AUTO 0", self._ports)
             self._each("SENS{0}:POW:RANG:AUTO 0", ports)
-            self._each(f"SENS{{0}}:POW:RANG {self._log_range:g}DBM", ports)
+            self._each(f"SENS{{0}}:POW:RANG {log_range:g}DBM", ports)
             self._each(f"TRIG{{0}}:INP {'SME' if triggered else 'IGN'}", ports)
             self._each(f"SENS{{0}}:FUNC:PAR:LOGG {samples},{duration(period)}", ports)
         self._logs = dict.fromkeys(ports, (samples, 0))
         self._each("SENS{0}:FUNC:STAT LOGG,STAR", ports)
         due_ns = self.clock.now_ns() + samples * _nanoseconds(period)
         self._logs = dict.fromkeys(ports, (samples, due_ns))
+
+    def _record_range(self) -> DBm:
+        if self._log_range is not None:
+            return self._log_range
+        low, high = self._ranges
+        if self._brightest_w < self._floor_w:
+            return high
+        return DBm(min(high, max(low, math.ceil((dbm(Watt(self._brightest_w)) + HEADROOM_DB) / 10) * 10)))
 
     def log(self, channel: int, within_s: float = MARGIN_S) -> Sequence[float]:
         """Wait for the end of a channel's record and return it, W, one value a period; it can be had once.
@@ -407,9 +420,9 @@ class KeysightN77xxMeter(ScpiInstrument):
         wrong = sum(not -self._most_w <= value <= self._most_w for value in found)
         if wrong:
             raise NoReadingError(
-                f"{samples} samples within {self._log_range:g} dBm at port {port}",
+                f"{samples} samples within the record's range at port {port}",
                 f"{wrong} that are none",
-                "attenuate, or record in a higher range",
+                "attenuate, or record in a higher range: log_range = 10 in the bench file",
             )
         return found
 

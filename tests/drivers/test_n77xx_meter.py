@@ -359,6 +359,20 @@ def test_a_record_beyond_the_data_sheet_is_not_begun(talk: Talk, samples: int, p
         opened(talk).start_log([1], samples, Second(period))
 
 
+@pytest.mark.parametrize(
+    ("read", "chosen"),
+    [(0.0, 10), (1e-3, 10), (9e-5, 0), (2e-5, 0), (9e-6, -10), (1e-9, -50), (2e-13, -70), (1e-2, 10)],
+)
+def test_the_range_of_a_record_reaches_above_all_that_was_read(talk: Talk, read: float, chosen: int) -> None:
+    lines = (*BEGUN, ("FETC:POW:ALL?", watts(0.0, read)), *([("FETC2:POW?", f"{read:E}")] if read else []))
+    ranged = tuple(
+        line.replace("RANG 10DBM", f"RANG {chosen}DBM") if isinstance(line, str) else line for line in STARTED
+    )
+    meter = opened(talk, ("READ2:POW?", f"{read:E}"), *lines, *ranged)
+    meter.read(2)
+    meter.start_log([1], 4, Second(100e-6))
+
+
 def test_a_range_that_it_does_not_have_is_refused(talk: Talk) -> None:
     for wrong in (DBm(5), DBm(20), DBm(-80)):
         with pytest.raises(SettingError, match="-70 or -60"):
