@@ -110,6 +110,11 @@ def not_open(resource: str, found: str) -> PortOpenError:
     )
 
 
+def closed(resource: str) -> PortClosedError:
+    """Asked after it was closed."""
+    return PortClosedError(f"an open session with {resource}", "a closed one", "open it, and set up again")
+
+
 class Port:
     """One instrument at a VISA resource name, identified; safe to use from several threads.
 
@@ -291,7 +296,7 @@ class Port:
 
     def _bring_into_step(self) -> None:
         if self._closed:
-            raise PortClosedError(f"an open port to {self.resource}", "a closed one", "open it, and set up again")
+            raise closed(self.resource)
         if not self._owed:
             if not self._waiting():
                 return
@@ -337,11 +342,11 @@ class Port:
         return self._socket is not None and self._readable(0.0)
 
     def _lost(self, found: str, wanted: str) -> PortLostError:
-        closed = self._closed
+        meanwhile = self._closed
         self.close()
         return PortLostError(
             f"{wanted or 'an answer'} from {self.resource}",
-            "the port closed meanwhile" if closed else found,
+            "the port closed meanwhile" if meanwhile else found,
             "check cable and power; open it again and set it up anew, as it may have been switched off",
         )
 

@@ -13,13 +13,12 @@ from typing import Final, Literal, Self
 from drivers.codec import block_size
 from drivers.errors import (
     InstrumentFaultError,
-    PortClosedError,
     PortLostError,
     PortOpenError,
     PortReplyError,
     PortTimeoutError,
 )
-from drivers.port import Identity, Wire, identity
+from drivers.port import Identity, Wire, closed, identity
 from drivers.stream import Stream
 
 QUIET_S: Final = 0.1
@@ -188,11 +187,11 @@ class PromptSession:
         within = self.timeout_s if timeout_s is None else timeout_s
         with self.turn(timeout_s):
             if self._closed:
-                raise PortClosedError(
-                    f"an open session with {self.resource}", "a closed one", "open it, and set up again"
-                )
-            if self._owed or self._got or self._take(self._stream.now_ns()):
+                raise closed(self.resource)
+            self._take(self._stream.now_ns())
+            if self._owed or self._got.strip():  # the blank of a prompt may come by itself
                 self._bring_into_step()
+            self._got.clear()
             self._owed = message
             self._patience_s = max(within, self.timeout_s)
             yield within
@@ -212,7 +211,9 @@ class PromptSession:
         try:
             while True:
                 try:
-                    if self._answer(deadline, "*IDN?", "*IDN?") == self._introduced:
+                    said = self._answer(deadline, "*IDN?", "*IDN?").rpartition("\n")[2]
+                    # an answer that was owed may come together with ours, whose line then begins with its prompt
+                    if said.removeprefix(self._prompt.decode("ascii")).strip() == self._introduced:
                         break
                 except PortReplyError as why:
                     if self._stream.now_ns() >= deadline:

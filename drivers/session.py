@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from drivers import errors
 from drivers.clock import WALL, Clock
-from drivers.errors import InstrumentError, PortClosedError, TranscriptError
-from drivers.port import Identity, identity
+from drivers.errors import InstrumentError, PortClosedError, PortLostError, TranscriptError
+from drivers.port import Identity, closed, identity
 
 T = TypeVar("T")
 
@@ -106,11 +106,13 @@ class Recorder:
         self._line({"format": FORMAT, **head})
 
     def note(self, do: str, message: str, act: Callable[[], T], show: Callable[[T], dict[str, Any]]) -> T:
-        """Carry an exchange out and write it down, also where it fails."""
+        """Carry an exchange out and write it down, also where it fails; on a closed session nothing passes."""
         start = self._clock.now_ns()
         line: dict[str, Any] = {"at_ns": start, "do": do, "message": message}
         try:
             result = act()
+        except PortClosedError:
+            raise
         except InstrumentError as why:
             line["error"] = {
                 "kind": type(why).__name__,
@@ -119,13 +121,10 @@ class Recorder:
                 "remedy": why.remedy,
             }
             line["error"] |= {key: getattr(why, key) for key in PARTICULARS if hasattr(why, key)}
+            self._line(line | {"took_ns": self._clock.now_ns() - start})
             raise
-        else:
-            line |= show(result)
-            return result
-        finally:
-            line["took_ns"] = self._clock.now_ns() - start
-            self._line(line)
+        self._line(line | show(result) | {"took_ns": self._clock.now_ns() - start})
+        return result
 
     def _line(self, line: dict[str, Any]) -> None:
         self._write(json.dumps(line, ensure_ascii=True) + "\n")
@@ -293,5 +292,9 @@ class Replay:
 
     def _play(self, do: str, message: str) -> dict[str, Any]:
         if self._closed:
-            raise PortClosedError(f"an open session with {self.resource}", "a closed one", "open it again")
-        return self._player.play(do, message)
+            raise closed(self.resource)
+        try:
+            return self._player.play(do, message)
+        except PortLostError:
+            self._closed = True
+            raise

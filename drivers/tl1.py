@@ -19,13 +19,12 @@ from typing import Final, Literal, Protocol, Self
 from drivers.clock import WALL, Clock
 from drivers.errors import (
     DeniedError,
-    PortClosedError,
     PortLostError,
     PortReplyError,
     PortTimeoutError,
     TranscriptError,
 )
-from drivers.port import Wire
+from drivers.port import Wire, closed
 from drivers.session import Player, Recorder, Transcript
 from drivers.stream import SocketStream, Stream
 
@@ -315,7 +314,7 @@ class Tl1Session:
 
     def _open(self) -> None:
         if self._closed:
-            raise PortClosedError(f"an open session with {self.resource}", "a closed one", "open it, and set up again")
+            raise closed(self.resource)
 
     def _settle(self, deadline_ns: int) -> None:
         """Read what lies there: announcements, and what was owed. Also sees that the peer has hung up."""
