@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any, Final
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Final
 
 from drivers.capability import Channel, Safe
 from drivers.clock import WALL, Clock
-from drivers.codec import QUOTED, parse_number, split
+from drivers.codec import QUOTED, WHOLE, csv, parse_number, split
+from drivers.crossing import Crossing
 from drivers.errors import NotTakenError, PortReplyError, SettingError, WrongInstrumentError
 from drivers.quantity import Hertz, Second
 from drivers.scpi import ErrorPolicy, ScpiInstrument
@@ -18,9 +21,11 @@ PATIENCE_S: Final = 600.0
 OFF_S: Final = (0.0, 86_400.0)
 """How long an instrument may be left without power."""
 
+_PAIR: Final = re.compile(r"([0-9]{1,5})>([0-9]{1,5})")
 
-class SimulatedHand(ScpiInstrument):
-    """What plugs in a simulated lab; of a WSS it also sets the channels, as a person at a management system would.
+
+class SimulatedHand(Crossing, ScpiInstrument):
+    """What plugs in a simulated lab, and works its cross-connect as a person at a management system would.
 
     Whatever answers without a serial number that begins with SIM- is refused: no real instrument is worked so.
     """
@@ -30,15 +35,21 @@ class SimulatedHand(ScpiInstrument):
     ERRORS = ErrorPolicy.AFTER_GROUP
     unconfirmed: tuple[str, ...] = ()
 
-    def __init__(self, session: Session, *, clock: Clock = WALL, ports: Sequence[str] = ()) -> None:
-        """``ports`` names those of the WSS whose channels it sets. Raises WrongInstrumentError."""
+    def __init__(self, session: Session, *, clock: Clock = WALL) -> None:
+        """Raises WrongInstrumentError."""
         super().__init__(session, clock=clock)
         if not session.identity.simulated:
             session.close()
             raise WrongInstrumentError(
                 "a simulated hand, with a serial number SIM-…", str(session.identity), "take prompted-hand on a bench"
             )
-        self._ports = tuple(ports)
+        self._size: tuple[int, int] | None = None
+        self._ports: tuple[str, ...] | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """The time it is waited by."""
+        return self._clock
 
     def safe_state(self) -> Safe:
         """A hand emits nothing."""
@@ -55,8 +66,9 @@ class SimulatedHand(ScpiInstrument):
 
     def clean(self, place: str) -> str:
         """Clean and inspect; what was seen."""
-        self._do(f"HAND:CLE {_place(place)}")
-        return self.ask(f"HAND:INSP? {_place(place)}", QUOTED, PATIENCE_S)
+        said = self.ask(f"HAND:CLE? {_place(place)}", QUOTED, PATIENCE_S)
+        self.check(f"the cleaning of {place}")
+        return said
 
     def power_cycle(self, what: str, off: Second) -> None:
         """Take the feeds, wait, give them back; returns when it is up."""
@@ -76,7 +88,9 @@ class SimulatedHand(ScpiInstrument):
 
     @property
     def ports(self) -> Sequence[str]:
-        """As the bench file names them."""
+        """Names of a WSS's; empty when there is none. Raises PortReplyError."""
+        if self._ports is None:
+            self._ports = tuple(each for each in self.ask("HAND:CHAN:PORT?", csv(QUOTED)) if each)
         return self._ports
 
     def add(self, channel: Channel) -> None:
@@ -98,6 +112,42 @@ class SimulatedHand(ScpiInstrument):
             return _slices(reply)
         except ValueError as why:
             raise PortReplyError("channels to HAND:CHAN:LIST?", str(why), "check the lab's version") from why
+
+    # -- fibre ports -----------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(ingress ports, egress ports) of a cross-connect worked by hand; (0, 0): none. Raises PortReplyError."""
+        if self._size is None:
+            found = self.ask("HAND:CONN:SIZE?", csv(WHOLE))
+            if len(found) != 2 or min(found) < 0:
+                raise PortReplyError("two numbers of ports", str(found), "check the lab's version")
+            self._size = found[0], found[1]
+        return self._size
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return self.session.turn(PATIENCE_S)
+
+    def _join(self, pairs: Mapping[int, int]) -> None:
+        for ingress, egress in sorted(pairs.items()):
+            self._do(f"HAND:CONN {ingress},{egress}")
+
+    def _part(self, pairs: Mapping[int, int]) -> None:
+        for ingress in sorted(pairs):
+            self._do(f"HAND:DISC {ingress}")
+
+    def _part_all(self) -> None:
+        self._part(self._joined())
+
+    def _joined(self) -> dict[int, int]:
+        found = [_PAIR.fullmatch(each) for each in self.ask("HAND:CONN?", csv(QUOTED)) if each]
+        pairs = {int(each[1]): int(each[2]) for each in found if each is not None}
+        if len(pairs) != len(found):
+            raise PortReplyError("pairs to HAND:CONN?", "something else", "check the lab's version")
+        return pairs
+
+    def _troubles(self, ingresses: Collection[int], egresses: Collection[int]) -> Iterable[str]:
+        return ()
 
     def _do(self, message: str, longer_s: float = 0.0) -> None:
         with self.group(message, PATIENCE_S):
@@ -123,8 +173,8 @@ def _slice(channel: Channel) -> str:
 
 def _slices(reply: str) -> tuple[Channel, ...]:
     """Four fields a channel: ingress, egress, centre in Hz, width in Hz. Raises ValueError."""
-    fields: list[Any] = list(split(reply))
-    if fields in ([], ['""']):
+    fields = split(reply)
+    if fields in {(), ('""',)}:
         return ()
     if len(fields) % 4:
         raise ValueError(f"{reply[:60]!r} is no list of channels")

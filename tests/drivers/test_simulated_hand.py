@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from drivers.capability import Channel, ChannelConnect, Hand, PolarisationController
+from drivers.capability import Channel, ChannelConnect, CrossConnect, Hand, PolarisationController
 from drivers.errors import InstrumentFaultError, NotTakenError, PortReplyError, SettingError, WrongInstrumentError
 from drivers.quantity import Hertz, Second
 from drivers.session import Replay
@@ -20,11 +20,13 @@ Talk = Callable[..., Replay]
 
 
 def test_they_are_what_a_plan_asks_for(talk: Talk) -> None:
-    hand = SimulatedHand(talk(WHO), ports=["deg-1"])
+    hand = SimulatedHand(talk(WHO, ("HAND:CHAN:PORT?", '"deg-1","add-1"'), ("HAND:CONN:SIZE?", "0,0")))
     assert isinstance(hand, Hand)
     assert isinstance(hand, ChannelConnect)
+    assert isinstance(hand, CrossConnect)
+    assert hand.size == (0, 0)
     assert isinstance(SimulatedPolarisation(talk(TURNER)), PolarisationController)
-    assert hand.ports == ("deg-1",)
+    assert hand.ports == ("deg-1", "add-1")
     assert hand.safe_state().confirmed
 
 
@@ -59,9 +61,8 @@ def test_the_other_handles(talk: Talk) -> None:
     hand = SimulatedHand(
         talk(
             WHO,
-            'HAND:CLE "oxc:in-3"',
-            *OK,
-            ('HAND:INSP? "oxc:in-3"', '"clean"'),
+            ('HAND:CLE? "oxc:in-3"', '"clean"'),
+            OK[1],
             'HAND:POW "oxc",30.0',
             *OK,
             'HAND:SWAP "oxc","card-2"',
@@ -108,6 +109,34 @@ def test_channels_are_set_in_whole_hertz_and_read_back(talk: Talk) -> None:
 def test_an_absurd_list_of_channels_is_an_error(talk: Talk, reply: str) -> None:
     with pytest.raises(PortReplyError):
         SimulatedHand(talk(WHO, ("HAND:CHAN:LIST?", reply))).present()
+
+
+def test_a_cross_connect_between_fibres_is_worked_pair_by_pair(talk: Talk) -> None:
+    hand = SimulatedHand(
+        talk(
+            WHO,
+            ("HAND:CONN:SIZE?", "4,4"),
+            ("HAND:CONN?", '"3>2"'),
+            "HAND:DISC 3",
+            *OK,
+            "HAND:CONN 1,2",
+            *OK,
+            "HAND:CONN 2,1",
+            *OK,
+            ("HAND:CONN?", '"1>2","2>1"'),
+            ("HAND:CONN?", '"1>2","2>1"'),
+            "HAND:DISC 1",
+            *OK,
+            "HAND:DISC 2",
+            *OK,
+            ("HAND:CONN?", '""'),
+            ("HAND:CONN?", '"1-2"'),
+        )
+    )
+    hand.connect({1: 2, 2: 1})
+    hand.clear()
+    with pytest.raises(PortReplyError):
+        hand.connections()
 
 
 def test_a_polarisation_is_set_and_read_back(talk: Talk) -> None:
