@@ -15,6 +15,8 @@ from drivers.simulated.plant import Element, Piece, View
 
 BACKSCATTER_PER_M: Final = 10 ** (-8.2) / (1e-9 * C_M_PER_S / 1.4682 / 2)
 """Of standard single-mode fibre at 1550 nm: -82 dB for a pulse of 1 ns, so 6.2e-8 a metre."""
+RAYLEIGH: Final = 0.85
+"""Share of the attenuation at 1550 nm that is Rayleigh scattering; so 0.20 dB/km there is 0.36 dB/km at 1310 nm."""
 GLASS_AIR_DB: Final = -14.7
 """Fresnel reflection of a straight break."""
 
@@ -45,6 +47,7 @@ class Fibre(Element):
     ) -> None:
         """Raises ValueError for an event outside. ``cut_km``: where a cut cuts; None: in the middle."""
         super().__init__(name)
+        # one group index for all wavelengths: 1310 nm and 1550 nm differ by 2e-9 s a km in glass, here they do not
         self.ends = ("a", "b")
         self.km, self.alpha_db_km, self.group_index = km, alpha_db_km, group_index
         self.events = tuple(sorted(events, key=lambda event: event.km))
@@ -54,10 +57,20 @@ class Fibre(Element):
                 raise ValueError(f"an event at {event.km} km of {km} km")
         self._cut = History(False)
 
-    @property
-    def true_loss_db(self) -> float:
+    def true_alpha_db_km(self, wavelength_m: float = 1550e-9) -> float:
+        """Attenuation of the glass: most of it is Rayleigh's, which goes with the fourth power of the frequency."""
+        return float(self._alpha(np.array([C_M_PER_S / wavelength_m]))[0])
+
+    def _alpha(self, frequency_hz: Array) -> Array:
+        return self.alpha_db_km * (1 - RAYLEIGH + RAYLEIGH * (frequency_hz * 1550e-9 / C_M_PER_S) ** 4)
+
+    def true_loss_db(self, wavelength_m: float = 1550e-9) -> float:
         """From end to end without its connectors."""
-        return self.alpha_db_km * self.km + sum(event.loss_db for event in self.events)
+        return self.true_alpha_db_km(wavelength_m) * self.km + self._events_db
+
+    @property
+    def _events_db(self) -> float:
+        return sum(event.loss_db for event in self.events)
 
     @property
     def true_flight_s(self) -> float:
@@ -81,7 +94,8 @@ class Fibre(Element):
         """What enters at the other end."""
         if self._cut.at(view.first):
             return dark(view.count)
-        return view.arriving(self.place("b" if port == "a" else "a")).scaled(ratio(self.true_loss_db))
+        beam = view.arriving(self.place("b" if port == "a" else "a"))
+        return beam.through(self._left)
 
     def reflect(self, port: str, view: View, frequency_hz: Array) -> Array:
         """Backscatter of the whole length, the events, and what lies beyond."""
@@ -101,9 +115,12 @@ class Fibre(Element):
         if cut:
             return found + 10 ** (GLASS_AIR_DB / 10) * ratio(lost + self.alpha_db_km * whole) ** 2
         far = view.echo(self.place("b" if port == "a" else "a"), frequency_hz)
-        return np.asarray(found + ratio(self.true_loss_db) ** 2 * far)
+        return np.asarray(found + self._left(frequency_hz) ** 2 * far)
 
-    def onward(self, port: str, at_ns: int) -> tuple[str, tuple[Piece, ...]] | None:
+    def _left(self, frequency_hz: Array) -> Array:
+        return np.asarray(10 ** (-(self._alpha(frequency_hz) * self.km + self._events_db) / 10), dtype=np.float64)
+
+    def onward(self, port: str, at_ns: int, wavelength_m: float = 1550e-9) -> tuple[str, tuple[Piece, ...]] | None:
         """Stretches and events in the order that a pulse from this end meets them."""
         forward = port == "a"
         cut = self._cut.at(at_ns)
@@ -111,18 +128,18 @@ class Fibre(Element):
         marks = [(e.km if forward else self.km - e.km, e) for e in (self.events if forward else self.events[::-1])]
         pieces, at = [], 0.0
         for km, event in [(km, event) for km, event in marks if km <= whole]:
-            pieces.append(self._stretch(km - at))
+            pieces.append(self._stretch(km - at, wavelength_m))
             pieces.append(Piece(f"{self.name} event", 0.0, loss_db=event.loss_db, reflectance_db=event.reflectance_db))
             at = km
-        pieces.append(self._stretch(whole - at))
+        pieces.append(self._stretch(whole - at, wavelength_m))
         if cut:
             pieces.append(Piece(f"{self.name} broken", 0.0, reflectance_db=GLASS_AIR_DB))
             return "", tuple(pieces)
         return "b" if forward else "a", tuple(pieces)
 
-    def _stretch(self, km: float) -> Piece:
+    def _stretch(self, km: float, wavelength_m: float) -> Piece:
         flight = km * 1000 * self.group_index / C_M_PER_S
-        return Piece(self.name, flight, km * 1000, self.alpha_db_km, self.group_index)
+        return Piece(self.name, flight, km * 1000, self.true_alpha_db_km(wavelength_m), self.group_index)
 
     def steps(self, start_ns: int, end_ns: int) -> list[int]:
         """Whenever it was cut or made whole."""

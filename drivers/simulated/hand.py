@@ -25,9 +25,9 @@ class HandDevice(ScpiDevice):
     """What a person does at a bench, over SCPI. Every act takes ``hand_s`` before it is so.
 
     ====================================  ===============================================================
-    HAND:PATCh "launch-3","meter-3:8"     plug the end of a cord; "open" (or "line-1:open") leaves it loose, "terminator"
-                                          takes any number of cords
-    HAND:PATCh? "meter-3:8"               what is plugged in there, "" for nothing; of "line-1:open" what was left loose
+    HAND:PATCh "launch-3","meter-3:8"     plug the end of a cord; "open", or "line-1:open", leaves it loose;
+                                          "terminator" takes any number of cords
+    HAND:PATCh? "meter-3:8"               what is plugged in there, "" for nothing; "line-1:open": what was left so
     HAND:CLEan "oxc:in-3"                 unplug, clean, plug in again; HAND:CLEan? also says what was seen
     HAND:INSPect? "oxc:in-3"              what a microscope shows
     HAND:POWer "oxc",5                    both feeds away for 5 s, then back; ready when it is up

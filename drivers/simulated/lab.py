@@ -17,12 +17,16 @@ The table (a lab file, or [simulation.lab] of a bench file)::
     seed = 7                        # every true value is drawn from it
     clock = "virtual"               # or "real"
     hand_s = 0.5                    # what each act of the hand takes
-    [parts]                         # part → instrument: source, attenuator, polariser, analyser, otdr, tester, hand, dut
-    [wiring]                        # receive = ["meter-1:1-8", …], reference, monitor, source_monitor, launch, patches,
+    [parts]                         # part → instrument: source, attenuator, polariser, analyser, otdr, tester,
+                                    # hand, dut
+    [wiring]                        # receive = ["meter-1:1-8", …], reference, monitor, source_monitor, launch,
+                                    # patches = {"line-1:b" = "meter-1:1"},
                                     # lines = {"line-1" = "deg-1"}: what HAND:CUT "line-1" cuts
     [bench]                         # truth of the fixture: keys of `Truth`
-    [oxc]                           # kind = "fibre-matrix": ports | inputs, outputs; kind = "wss": degrees, adds, drops;
-                                    # protocol; protection = {"1" = "2"}; and means and spreads: keys of `MatrixSpec`, `WssSpec`
+    [oxc]                           # kind = "fibre-matrix": ports | inputs, outputs, protection = {"1" = "2"},
+                                    # protect_s; kind = "wss": degrees, adds, drops, ingress, egress,
+                                    # restoration = {"deg-1" = "deg-3"}; both: protocol, and means and spreads of
+                                    # what is true: keys of `MatrixSpec`, `WssSpec`
     [fibres.NAME]                   # km, alpha_db_km, group_index, cut_km, events = [{km, loss_db, reflectance_db}]
     [instruments.NAME]              # model, serial, port, carrier, options, faults
     [[defects]]                     # kind, where, size: `drivers.simulated.defects.KINDS`
@@ -30,7 +34,7 @@ The table (a lab file, or [simulation.lab] of a bench file)::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -50,9 +54,10 @@ from drivers.simulated.faults import NONE, Faults
 from drivers.simulated.fibre import Event, Fibre
 from drivers.simulated.hand import HandDevice
 from drivers.simulated.hislip import serve_hislip
+from drivers.simulated.instrument import SimulatedInstrument
 from drivers.simulated.laser import Drift, Laser
 from drivers.simulated.matrix import FibreMatrix, MatrixSpec
-from drivers.simulated.models import MODELS
+from drivers.simulated.models import MODELS, Model, connect_triggers
 from drivers.simulated.plant import Element, Places, Plant, Plugs, Sink
 from drivers.simulated.polariser import Polariser
 from drivers.simulated.scpi import ScpiDevice
@@ -61,6 +66,7 @@ from drivers.simulated.switch1xn import Switch
 from drivers.simulated.table import Table, TableError
 from drivers.simulated.tap import Tap
 from drivers.simulated.tcp import serve_tcp, serve_telnet
+from drivers.simulated.tl1 import Tl1Device
 from drivers.simulated.virtual import VirtualClock
 from drivers.simulated.visa import SimulatedVisa
 from drivers.simulated.wss import Wss, WssSpec
@@ -68,26 +74,14 @@ from drivers.simulated.wss import Wss, WssSpec
 PARTS: Final = ("source", "attenuator", "polariser", "analyser", "otdr", "tester", "hand", "dut")
 CARRIERS: Final = ("tcp", "hislip", "tl1", "serial", "telnet")
 HAND: Final = "HAND"
-METERS: Final[Mapping[str, int]] = {
-    "N7744A": 4, "N7745A": 8, "N7747A": 2, "N7748A": 4, "PM100D": 1, "PM101": 1, "PM103": 1, "PM400": 1,
-}  # fmt: skip
-"""Model of a power meter → its channels."""
-LASERS: Final[Mapping[str, int]] = {
-    "8163A": 1, "8163B": 1, "8164A": 1, "8164B": 1, "8166A": 1, "8166B": 1, "N7776C": 1, "N7777C": 1,
-    "TSL-550": 1, "TSL-570": 1, "N7711A": 1, "N7714A": 4,
-}  # fmt: skip
-ATTENUATORS: Final[Mapping[str, int]] = {
-    "N7751A": 1, "N7752A": 2, "N7761A": 1, "N7762A": 2, "N7764A": 4, "N7766A": 2, "N7768A": 4,
-}  # fmt: skip
-SWITCHES: Final[Mapping[str, int]] = {"N7731A": 4, "N7734A": 13}
-CROSSCONNECTS: Final[Mapping[str, str]] = {"POLATIS": "polatis", "CALIENT": "calient"}
-MAKERS: Final[Mapping[str, str]] = {
-    "N7": "Keysight Technologies", "816": "Agilent Technologies", "TSL": "SANTEC", "AQ": "YOKOGAWA", "PM": "THORLABS",
-    "POLATIS": "Polatis", "CALIENT": "CALIENT", "MTS": "VIAVI", "OTU": "VIAVI", "FTB": "EXFO", "53": "Keysight Technologies",
-}  # fmt: skip
-"""Beginning of a model → who says to have made it; all others are ours."""
+PROTOCOLS: Final[Mapping[str, str]] = {
+    "polatis-scpi": "POLATIS",
+    "polatis-tl1": "POLATIS-TL1",
+    "calient-tl1": "CALIENT",
+    "prompted": HAND,
+}
+"""What a cross-connect speaks → the model of its instrument; prompted: a hand of its own name works it."""
 
-Device = Simulated
 Spec = TypeVar("Spec", MatrixSpec, WssSpec, "Truth")
 
 
@@ -148,7 +142,7 @@ class Lab:
     def __init__(self, clock: Clock, seed: int, plugs: Plugs) -> None:
         self.clock = clock
         self.plant = Plant(clock, seed, plugs)
-        self.devices: dict[str, Device] = {}
+        self.devices: dict[str, Simulated] = {}
         self.visa = SimulatedVisa()
         self.dut = "oxc"
         """Name of the device under test."""
@@ -165,6 +159,15 @@ class Lab:
         Raises TableError that names the key and what it may be, and PlaceError for a place that there is none of.
         """
         return _Builder(Table(table, ""), clock).lab
+
+    def put(self, name: str, device: Simulated, carrier: str = "tcp", port: int = 0, faults: Faults = NONE) -> None:
+        """One more instrument, in the in-process library at once, on its carrier when the lab is served.
+
+        Raises ValueError for a serial number that another has.
+        """
+        self.devices[name] = device
+        self._carriers[name] = (carrier, port, faults)
+        self._reached[name] = self.visa.serve(device, faults=faults).resource
 
     def resources(self) -> dict[str, str]:
         """Instrument → resource name in the in-process library ``visa``."""
@@ -184,7 +187,7 @@ class Lab:
             raise
         return Served(made)
 
-    def _carried(self, name: str, device: Device) -> Carrier:
+    def _carried(self, name: str, device: Simulated) -> Carrier:
         kind, port, faults = self._carriers[name]
         if kind == "serial":
             return serve_serial(device, faults)
@@ -196,7 +199,7 @@ class Lab:
 
 
 def channels(text: str, where: str) -> list[str]:
-    """ "meter-1:1-8" as places. Raises TableError."""
+    """As places: "meter-1:1-8". Raises TableError."""
     name, _, span = text.rpartition(":")
     first, dash, last = span.partition("-")
     if not (name and first.isdecimal() and (last.isdecimal() if dash else not last)):
@@ -232,21 +235,20 @@ class _Builder:
         self.parts = {part: parts.text(part) for part in PARTS if parts.has(part)}
         parts.done()
         self.lab.dut = self.parts.get("dut", "oxc")
-        self.instruments = {name: table.table("instruments").table(name) for name in table.table("instruments").keys()}
+        every = table.table("instruments")
+        self.instruments = {name: every.table(name) for name in every.listed()}
         self.models = {name: self._model(name, each) for name, each in self.instruments.items()}
         for part, name in self.parts.items():
             if part != "dut" and name not in self.instruments:
                 raise TableError(
                     f"parts.{part}: {' | '.join(self.instruments) or 'an instrument'}", repr(name), "add [instruments]"
                 )
-        self.options: dict[str, dict[str, Any]] = {}
         self._elements()
         self._fibres()
         self._crossconnect()
         self._wire()
         self._break()
         self._devices()
-        table.table("instruments")
         table.done()
 
     def _model(self, name: str, each: Table) -> str:
@@ -267,10 +269,12 @@ class _Builder:
         self.plant.alias("reflector", "reflector:in")
 
     def _element(self, name: str, model: str) -> Element | None:
-        truth = self.truth
-        if model in METERS:
-            return Sink(name, tuple(str(k + 1) for k in range(METERS[model])), 55.0)
-        if model in LASERS:
+        """What stands in the plant for an instrument; the device under test is made by `_crossconnect`."""
+        truth, known = self.truth, MODELS.get(model)
+        kind = "" if known is None else known.element
+        if known is None or kind in ("", "FibreMatrix", "Wss"):
+            return None
+        if kind == "Laser":
             drift = Drift(
                 truth.laser_drift_db_h,
                 truth.laser_wander_db,
@@ -278,24 +282,22 @@ class _Builder:
                 truth.laser_wander_pm,
                 truth.laser_period_s,
             )
-            laser = Laser(name, self.seed, channels=LASERS[model], drift=drift)
+            laser = Laser(name, self.seed, channels=known.channels, drift=drift)
             laser.sse_db_nm = truth.laser_sse_db_nm or None
             return laser
-        if model in ATTENUATORS:
-            return Attenuator(name, self.seed, channels=ATTENUATORS[model])
-        if model in SWITCHES:
-            return Switch(name, SWITCHES[model], self.seed)
-        if model == "POLARISER":
+        if kind == "Attenuator":
+            return Attenuator(name, self.seed, channels=known.channels)
+        if kind == "Switch":
+            return Switch(name, known.channels, self.seed)
+        if kind == "Polariser":
             return Polariser(name)
-        if model.startswith("AQ"):
-            return Sink(name, ("in",), 45.0)
-        if model.startswith(("MTS", "OTU", "FTB")):
-            return Tester(name)
-        return None
+        if kind != "Sink":
+            raise TableError(f"instruments.{name}.model with an element of the plant", kind, "none such can be wired")
+        return Tester(name, known.ports) if "out" in known.ports else Sink(name, known.ports, 55.0)
 
     def _fibres(self) -> None:
         every = self.table.table("fibres")
-        for name in every.keys():
+        for name in every.listed():
             each = every.table(name)
             km = each.number("km", None, 1e-3, 1000.0)
             events = []
@@ -324,14 +326,14 @@ class _Builder:
             return
         oxc, name = self.table.table("oxc"), self.lab.dut
         kind = oxc.text("kind", None, ("fibre-matrix", "wss"))
-        protocol = oxc.text("protocol", "", ("polatis-scpi", "polatis-tl1", "calient-tl1", "prompted"))
-        self.options[name] = {"protocol": protocol} if protocol else {}
+        protocol = oxc.text("protocol", "", tuple(PROTOCOLS))
         model = self.models.get(name, "")
-        if protocol in ("polatis-scpi", "polatis-tl1", "calient-tl1") and not protocol.startswith(
-            CROSSCONNECTS.get(model, "none")
-        ):
-            wanted = next(each for each, begins in CROSSCONNECTS.items() if protocol.startswith(begins))
-            raise TableError(f"instruments.{name}.model: {wanted}", repr(model), f"it speaks {protocol}")
+        if protocol and model != PROTOCOLS[protocol]:
+            raise TableError(
+                f"instruments.{name}.model: {PROTOCOLS[protocol]}",
+                repr(model),
+                f"a cross-connect that speaks {protocol}",
+            )
         plug_db = self.truth.plug_loss_db
         if kind == "fibre-matrix":
             ports = oxc.whole("ports", 16, 1, 512)
@@ -349,10 +351,12 @@ class _Builder:
                 matrix.protection[int(working)] = int(spare)
             self.ins, self.outs = [f"{name}:{port}" for port in matrix.ins], [f"{name}:{port}" for port in matrix.outs]
         else:
-            size = [oxc.whole(key, 4, low, 64) for key, low in (("degrees", 2), ("adds", 0), ("drops", 0))]
+            degrees, adds, drops = (
+                oxc.whole(key, 4, low, 64) for key, low in (("degrees", 2), ("adds", 0), ("drops", 0))
+            )
             ingress, egress, restoration = oxc.texts("ingress"), oxc.texts("egress"), oxc.names("restoration")
             spec_wss = _spec(oxc, WssSpec())
-            wss = self.plant.add(Wss(name, *size, self.seed, spec_wss, plug_db=plug_db))
+            wss = self.plant.add(Wss(name, degrees, adds, drops, self.seed, spec_wss, plug_db=plug_db))
             for key, given, allowed in (("ingress", ingress, wss.ingress), ("egress", egress, wss.egress)):
                 for port in given:
                     if port not in allowed:
@@ -377,8 +381,6 @@ class _Builder:
                 raise TableError(f"wiring.{key}: one channel", repr(text), "correct the lab table")
         if "source" in self.parts:
             self._launch(launch, single)
-        elif receive or any(single.values()):
-            plant.alias("nowhere", "terminator:1")
         if single["reference"]:
             plant.place(single["reference"], out=False)
         launches = len(self.ins) if launch == "coupler" else min(1, len(self.ins))
@@ -439,7 +441,7 @@ class _Builder:
         lab = self.lab
         off = meters(list(lab.defects))
         for place in off:
-            if place.rpartition(":")[0] not in self.instruments or self.models[place.rpartition(":")[0]] not in METERS:
+            if not _channels(MODELS.get(self.models.get(place.rpartition(":")[0], ""))):
                 raise TableError(
                     "meter-out-of-calibration where: a channel of a meter", repr(place), "correct [[defects]]"
                 )
@@ -453,7 +455,7 @@ class _Builder:
                     repr(serial),
                     "nothing simulated may pass for real",
                 )
-            carrier = each.text("carrier", "tl1" if model == "CALIENT" else "tcp", CARRIERS)
+            carrier = each.text("carrier", "tl1" if model.startswith(("CALIENT", "POLATIS-TL1")) else "tcp", CARRIERS)
             faults = NONE
             rows = each.tables("faults")
             if rows:
@@ -461,32 +463,35 @@ class _Builder:
                     faults = Faults.of([row.rest() for row in rows], seed=self.seed)
                 except ValueError as why:
                     raise TableError(f"[[instruments.{name}.faults]]", str(why), "correct the lab table") from why
-            lab._carriers[name] = (carrier, each.whole("port", 0, 0, 65_535), faults)  # noqa: SLF001 - it builds it
-            options = self.options.get(name, {}) | each.table("options").rest()
+            port = each.whole("port", 0, 0, 65_535)
+            options = each.table("options").rest()
             each.done()
-            identity = Identity(self._maker(model), model, serial, "1.0")
-            device: Any
+            device: Simulated
             if model == HAND:
+                identity = Identity("millicert", HAND, serial, "1")
                 device = HandDevice(
                     identity, lab.clock, self.plant, dut=lab.dut, hand_s=self.hand_s, devices=lab.devices
                 )
             else:
-                try:
-                    device = MODELS[model](identity, lab.clock, self.plant, self._places(name, model, options, off))
-                except (InstrumentError, ValueError, KeyError) as why:
-                    raise TableError(
-                        f"instruments.{name}: a {model} that works", str(why), "correct the lab table"
-                    ) from why
-            lab.devices[name] = device
-            lab._reached[name] = lab.visa.serve(device, faults=faults).resource  # noqa: SLF001 - it builds it
+                device = self._device(name, serial, options, off)
+            lab.put(name, device, carrier, port, faults)
+        connect_triggers(device for device in lab.devices.values() if isinstance(device, SimulatedInstrument))
 
-    @staticmethod
-    def _maker(model: str) -> str:
-        return next((maker for begins, maker in MAKERS.items() if model.startswith(begins)), "millicert")
+    def _device(self, name: str, serial: str, options: dict[str, Any], off: Mapping[str, float]) -> Simulated:
+        model = self.models[name]
+        known = MODELS[model]
+        places = self._places(name, known, options, off)
+        try:
+            made = known.factory(known.identity(model, serial), self.lab.clock, self.plant, places, options)
+        except (InstrumentError, ValueError, KeyError) as why:
+            raise TableError(f"instruments.{name}: a {model} that works", str(why), "correct the lab table") from why
+        if not isinstance(made, ScpiDevice | Tl1Device):
+            raise TableError(f"instruments.{name}: a model with a carrier", type(made).__name__, "take another model")
+        return made
 
-    def _places(self, name: str, model: str, options: dict[str, Any], off: Mapping[str, float]) -> Places:
+    def _places(self, name: str, known: Model, options: dict[str, Any], off: Mapping[str, float]) -> Places:
         gains, responses = {}, {}
-        for channel in range(1, METERS.get(model, 0) + 1):
+        for channel in _channels(known):
             source = chance(self.seed, "meter", name, channel)
             gain = float(np.clip(source.normal(), -2.0, 2.0)) * self.truth.meter_sigma_db
             gains[channel] = gain + off.get(f"{name}:{channel}", 0.0)
@@ -497,11 +502,17 @@ class _Builder:
 
 
 class Tester(Sink):
-    """A reflectometer's port "out", and "in", where a tester watches a service."""
+    """A reflectometer's port "out", and the inputs of a tester in the same frame."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, ports: Sequence[str]) -> None:
         super().__init__(name, ("out",), 45.0, two_way=True)
-        self.ins = ("in",)
+        self.ins = tuple(port for port in ports if port != "out")
+
+
+def _channels(known: Model | None) -> range:
+    """Channels of a power meter, from 1; of anything else none."""
+    meter = known is not None and known.element == "Sink" and all(port.isdecimal() for port in known.ports)
+    return range(1, len(known.ports) + 1 if known is not None and meter else 1)
 
 
 def _spec(table: Table, default: Spec) -> Spec:

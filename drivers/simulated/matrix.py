@@ -432,14 +432,14 @@ class FibreMatrix(Element):
                 own = own + once**2 * view.echo(self.place(other), frequency_hz)
         return own
 
-    def onward(self, port: str, at_ns: int) -> tuple[str, tuple[Piece, ...]] | None:
+    def onward(self, port: str, at_ns: int, wavelength_m: float = 1550e-9) -> tuple[str, tuple[Piece, ...]] | None:
         """Along the connection."""
         enters = port.startswith("in-")
         number = int(port.rpartition("-")[2])
         join = self._in.get(number) if enters else self._out.get(number)
         if join is None:
             return None
-        inside = float(self._inside_db(join.ingress, join.egress, np.array([C_M_PER_S / 1550e-9]))[0])
+        inside = float(self._inside_db(join.ingress, join.egress, np.array([C_M_PER_S / wavelength_m]))[0])
         metres = float(self.length_m[join.ingress - 1, join.egress - 1])
         flight = self.true_latency_s(join.ingress, join.egress)
         other = f"out-{join.egress}" if enters else f"in-{join.ingress}"

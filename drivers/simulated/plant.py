@@ -143,7 +143,7 @@ class Element:
         """Share of the light entering by a port that comes back out of it, (T, k)."""
         return np.zeros(frequency_hz.shape)
 
-    def onward(self, port: str, at_ns: int) -> tuple[str, tuple[Piece, ...]] | None:
+    def onward(self, port: str, at_ns: int, wavelength_m: float = 1550e-9) -> tuple[str, tuple[Piece, ...]] | None:
         """Where most of what enters by a port leaves, with what lies between. None: it ends here; "": inside."""
         return None
 
@@ -659,7 +659,7 @@ class Plant:
             asked = np.array([[C_M_PER_S / wavelength_m]])
             return float(view.echo(self.place(place, out=True), asked)[0, 0])
 
-    def way(self, place: str, at_ns: int | None = None) -> list[Piece]:
+    def way(self, place: str, at_ns: int | None = None, wavelength_m: float = 1550e-9) -> list[Piece]:
         """What a pulse sent out at a place meets, in order, until the way ends."""
         with self.lock:
             now = self._now(at_ns)
@@ -678,7 +678,7 @@ class Plant:
                 loss = joint.loss_db + joint.dirt_db
                 pieces.append(Piece(f"{source} → {other}", 0.0, loss_db=loss, reflectance_db=level))
                 element, port = self.at(other)
-                onward = element.onward(port, now)
+                onward = element.onward(port, now, wavelength_m)
                 if onward is None:
                     break
                 pieces.extend(onward[1])

@@ -132,7 +132,7 @@ def trace(
     Raises PlaceError for a place that there is none of.
     """
     now = plant.clock.now_ns() if at_ns is None else at_ns
-    way = plant.way(place, now)
+    way = plant.way(place, now, wavelength_m)
     stretch = 1 + timebase_ppm * 1e-6
     span_s = span_m * group_index / C_M_PER_S
     noise = chance(plant.seed, "otdr", identity.serial, place, now)
@@ -149,7 +149,9 @@ def trace(
     ]
     count = min(MOST_POINTS, max(100, int(span_s / 1e-9)))
     spacing_s = span_s / count
-    points = backscatter(way, np.arange(count) * spacing_s / stretch, pulse_s, averaging_s, noise)
+    points = backscatter(
+        way, np.asarray(np.arange(count) * spacing_s / stretch, dtype=np.float64), pulse_s, averaging_s, noise
+    )
     return write(
         found,
         points,
@@ -251,7 +253,7 @@ def _points(points_db: Array) -> bytes:
     # the file knows nothing above its zero: the highest point is put there, as instruments do
     down = np.minimum(points_db.max() - points_db, LOWEST_DB)
     values = np.round(down * 1000).astype("<u2")
-    return struct.pack("<ihih", values.size, 1, values.size, 1000) + values.tobytes()
+    return struct.pack("<ihih", values.size, 1, values.size, 1000) + bytes(values.tobytes())
 
 
 def crc16(octets: bytes) -> int:

@@ -19,7 +19,6 @@ RIPPLE_HZ: Final = 12.5e9
 """Period of the ripple over a passband."""
 GROUP_INDEX: Final = 1.4682
 STILL: Final = 1e-5
-MIDDLE_HZ: Final = C_M_PER_S / 1550e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class WssSpec:
     width_error_ghz: float = 0.2
     ripple_db: float = 0.05
     """Of one switch, peak to peak."""
-    extinction_db: float = 45.0
+    extinction_db: float = 55.0
     """What a switch lets through of a slice that it blocks, less than its loss."""
     booster_gain_db: float = 0.0
     """Of the amplifier behind each degree's output; 0: there is none."""
@@ -390,13 +389,13 @@ class Wss(Element):
         """The port's own; isolators and switches let nothing else back."""
         return np.full(frequency_hz.shape, ratio(self.return_db[port]))
 
-    def onward(self, port: str, at_ns: int) -> tuple[str, tuple[Piece, ...]] | None:
-        """Along the slice at 1550 nm, else the first there is."""
+    def onward(self, port: str, at_ns: int, wavelength_m: float = 1550e-9) -> tuple[str, tuple[Piece, ...]] | None:
+        """Along the slice nearest to the wavelength."""
         ingress = f"deg-{port[3:]}" if port.startswith("rx-") else port
         mine = [channel for channel in self.present() if channel.ingress == ingress]
         if not mine:
             return None
-        taken = min(mine, key=lambda channel: abs(channel.centre - MIDDLE_HZ))
+        taken = min(mine, key=lambda channel: abs(channel.centre - C_M_PER_S / wavelength_m))
         loss = self._passive_db(taken.ingress, taken.egress)
         pieces = (
             Piece(f"{self.name} inside", self.true_latency_s(), self.spec.length_m, 0.2, GROUP_INDEX),
