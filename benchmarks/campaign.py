@@ -26,13 +26,14 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
+from harness.budget import Budget, Component
 from harness.certificate import judge
 from harness.link import Direction
 from harness.measurement import Calibration
 from harness.policy import Policy, parse
 from harness.samples import KERNEL, NIC
 from harness.statistics import Ordered, acceptance, block_vif, estimate
-from harness.uncertainty import Budget, ClockClaim, Component, clock_budget
+from harness.uncertainty import ClockClaim, clock_budget
 from harness.verdict import Claim, Verdict, decide
 
 ROOT = Path(__file__).parents[1]
@@ -146,7 +147,7 @@ def run_point(point: Point, trials: int, seed: int) -> Tally:
     """Trials at one point."""
     rng = np.random.default_rng([seed, point.n, point.burst, point.bound_ns, point.vif_plan, point.excess_ppm])
     budget = budget_of(point.bound_ns)
-    u_c, k = budget.u_c_ps, budget.k_milli
+    u_c, k = budget.u_c, budget.k_milli
     planned = Fraction(point.vif_plan)
     quantile = LIMIT + LIMIT * point.excess_ppm // 1_000_000
     body = -(-point.n * (1 - P).numerator // (1 - P).denominator) + 2
@@ -308,11 +309,11 @@ def coverage(trials: int, seed: int) -> list[tuple[str, float, float]]:
         error = np.zeros(trials)
         for part in budget.components:
             if part.distribution == "rectangular":
-                error += rng.uniform(-part.value_ps, part.value_ps, trials)
+                error += rng.uniform(-part.value, part.value, trials)
             else:
-                error += rng.normal(0, part.u_ps, trials)
-        share = float(np.count_nonzero(np.abs(error) <= budget.expanded_ps)) / trials
-        found.append((name, share, budget.expanded_ps / budget.worst_case_ps))
+                error += rng.normal(0, part.u, trials)
+        share = float(np.count_nonzero(np.abs(error) <= budget.expanded)) / trials
+        found.append((name, share, budget.expanded / budget.worst_case))
     return found
 
 

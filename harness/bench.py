@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -18,6 +19,7 @@ from geographiclib.geodesic import Geodesic
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from drivers.catalogue import CATALOGUE as DRIVERS
 from harness import tomlfile
 from harness.artefact import SIMULATED_BENCH, Artefact, Patch, read_artefact
 from harness.benchfile import (
@@ -44,6 +46,16 @@ from harness.disk import read_file
 from harness.errors import ArchiveError, BenchError
 from harness.evidence.catalogue import CATALOGUE
 from harness.link import Endpoint, Link, Route, Site
+from harness.optics import (
+    ROLES,
+    Dut,
+    DutSection,
+    Fixture,
+    FixtureSection,
+    Instrument,
+    InstrumentSection,
+    channels,
+)
 from harness.section import Section, field_at, keys, settings_section
 from harness.simulation.clocks import SiteClock
 from harness.simulation.plant import Change, FibrePath, Jitter, LinkPlant, Loss
@@ -75,6 +87,7 @@ SMALLEST_PAYLOAD: Final = 44 + 8 + 8 + 16 + 20 + 16
 SMALLEST_PAYLOAD_WITH_KEY: Final = 112 + 8 + 8 + 16 + 20 + 16 + 20
 
 POLICIES: Final = Path(__file__).resolve().parent / "policies"
+PROFILES: Final = Path(__file__).resolve().parent / "profiles"
 SHIPPED: Final = Path(__file__).resolve().parent.parent / "testplans" / "benches"
 
 HERE: Final = ("kernel", *(name for name, entry in CATALOGUE.items() if not entry.anywhere))
@@ -153,6 +166,8 @@ class Simulation:
     links: Mapping[str, LinkPlant]
     clocks: Mapping[str, SimulatedClock]
     """By site; only those whose clock the file alters or lets claim something."""
+    lab: Mapping[str, Any] = field(default_factory=dict)
+    """Table of the simulated optical lab, see `drivers.simulated.lab`; empty: none."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +177,7 @@ class Bench:
     name: str
     title: str
     policy: str
-    """Name of a shipped policy."""
+    """Name of a shipped policy; empty where no link is certified."""
     operator: str
     """Who measures unless the command line says otherwise."""
     lab: Lab
@@ -177,7 +192,10 @@ class Bench:
     """With what a pair is to be qualified; None: the file does not say."""
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By site, then by source, what the bench declares of a source of clock evidence: its settings."""
-    instruments: tuple[()] = ()
+    instruments: tuple[Instrument, ...] = ()
+    dut: Dut | None = None
+    """What is accepted; None: nothing is."""
+    fixture: Fixture = field(default_factory=Fixture)
     notes: tuple[str, ...] = ()
     """What is allowed but deserves a look."""
     path: Path | None = None
@@ -186,7 +204,7 @@ class Bench:
 
     @property
     def simulated(self) -> bool:
-        """Whether packets go through the simulated metro."""
+        """Whether packets go through the simulated metro, or light through the simulated lab."""
         return self.simulation is not None
 
     def site(self, name: str) -> Site:
@@ -215,6 +233,12 @@ class Bench:
                 for site, declared in self.evidence.items()
             },
         }
+        if self.instruments:
+            plain |= {
+                "instruments": [dataclasses.asdict(each) for each in self.instruments],
+                "dut": None if self.dut is None else dataclasses.asdict(self.dut),
+                "fixture": dataclasses.asdict(self.fixture),
+            }
         return dict(json.loads(json.dumps(plain, default=str)))  # tuples become lists, as an archive gives them back
 
 
@@ -479,7 +503,7 @@ class _Reader:
         parts: dict[str, Any] = {}
         for key, model in SECTIONS.items():
             if key == "bench" and key not in data:
-                self.add((), "no [bench] table", "[bench] with name and policy")
+                self.add((), "no [bench] table", "[bench] with a name")
             else:
                 parts[key] = self.section(model, data.get(key, {}), (key,))
         simulated = "simulation" in data
@@ -488,12 +512,14 @@ class _Reader:
             ("sites", "[sites.NAME] for each end of a link"),
             ("links", "[links.NAME] with near and far"),
         ):
-            if data.get(kind, {}) == {}:
-                self.add((kind,), f"no {kind}", wanted)
+            if data.get(kind, {}) == {} and "dut" not in data:
+                self.add((kind,), f"no {kind}", f"{wanted}, or a [dut] to accept")
         clocks = self._clocks(parts["simulation"], list(sites_data)) if parts["simulation"] else {}
         bench_data = data.get("bench")
         if isinstance(bench_data, dict) and isinstance(bench_data.get("policy"), str):
             self._policy(bench_data["policy"], simulated)
+        elif links_data:
+            self.missing(("bench", "policy"), _listed(list(shipped_policies())))
 
         sites = self._sites(sites_data, clocks)
         links = self._links(links_data, sites, list(sites_data), simulated)
@@ -503,7 +529,10 @@ class _Reader:
         simulation = None
         if simulated and parts["simulation"]:
             plants = self._plants(parts["simulation"], clocks, links, list(links_data))
-            simulation = Simulation(parts["simulation"].carrier, plants, clocks)
+            simulation = Simulation(parts["simulation"].carrier, plants, clocks, parts["simulation"].lab)
+        instruments = self._instruments(data, simulated)
+        dut = self._dut(data["dut"], instruments, list(links)) if "dut" in data else None
+        fixture = self._fixture(data.get("fixture", {}), instruments)
         qualify = self._qualify(data["qualify"], simulated) if "qualify" in data else None
         streams = self._streams(parts["streams"], links, simulation)
         if self.problems:
@@ -535,6 +564,9 @@ class _Reader:
             simulation=simulation,
             calibrations=self.calibrations,
             qualify=qualify,
+            instruments=tuple(instruments.values()),
+            dut=dut,
+            fixture=fixture,
             notes=tuple(self.notes),
             path=path,
             text=self.file.text,
@@ -556,6 +588,86 @@ class _Reader:
             section.size,
             section.plugs,
             section.seconds,
+        )
+
+    def _instruments(self, data: Mapping[str, Any], simulated: bool) -> dict[str, Instrument]:
+        made = {}
+        for name, value in self.names(self.table(data, ("instruments",)), ("instruments",)).items():
+            at = ("instruments", name)
+            section = self.section(InstrumentSection, value, at)
+            if section is None:
+                continue
+            self.known(section.driver, list(DRIVERS), (*at, "driver"))
+            if simulated and section.resource:
+                self.add((*at, "resource"), "a resource on a simulated bench", "none: the simulated lab gives it")
+            elif not simulated and not section.resource and not section.driver.startswith("prompted-"):
+                self.missing((*at, "resource"), "a VISA resource name, as TCPIP0::192.0.2.7::5025::SOCKET")
+            made[name] = Instrument(
+                name,
+                section.driver,
+                section.resource,
+                section.serial,
+                section.calibrated_until,
+                section.timeout_s,
+                section.options,
+            )
+        return made
+
+    def _dut(self, data: object, instruments: Mapping[str, Instrument], links: Sequence[str]) -> Dut | None:
+        section = self.section(DutSection, data, ("dut",))
+        if section is None:
+            return None
+        self.known(section.instrument, list(instruments), ("dut", "instrument"))
+        if not section.profile.endswith(".toml"):
+            self.known(section.profile, shipped_profiles(), ("dut", "profile"))
+        ports = section.ingress or []
+        if len(set(ports)) != len(ports) or any(port < 1 for port in ports):
+            self.add(("dut", "ingress"), shown(ports), "ports from 1, each once")
+        if section.kind == "link":
+            self.known(section.link, links, ("dut", "link"))
+        elif section.link:
+            self.add(("dut", "link"), shown(section.link), f'none with kind = "{section.kind}"')
+        return Dut(section.instrument, section.kind, section.profile, section.link, tuple(ports))
+
+    def _fixture(self, data: object, instruments: Mapping[str, Instrument]) -> Fixture:
+        section = self.section(FixtureSection, data, ("fixture",))
+        if section is None:
+            return Fixture()
+        roles = {role: found for role in ROLES if (found := getattr(section, role))}
+        for role, name in roles.items():
+            self.known(name, list(instruments), ("fixture", role))
+        places: dict[str, list[tuple[str, int]]] = {}
+        for key, texts in (
+            ("receive", section.receive),
+            ("reference", [section.reference] if section.reference else []),
+            ("monitor", [section.monitor] if section.monitor else []),
+            ("source_monitor", [section.source_monitor] if section.source_monitor else []),
+        ):
+            places[key] = []
+            for row, text in enumerate(texts):
+                at = ("fixture", key, row) if key == "receive" else ("fixture", key)
+                try:
+                    found = channels(text)
+                except ValueError:
+                    self.add(at, shown(text), 'channels of a meter: "meter-1:3" or "meter-1:1-8"')
+                    continue
+                if self.known(found[0][0], list(instruments), at):
+                    places[key] += found
+        twice = [at for at, count in Counter(places["receive"]).items() if count > 1]
+        if twice:
+            self.add(("fixture", "receive"), f"{twice[0][0]}:{twice[0][1]} twice", "each channel behind one egress")
+        single = {key: (found[0] if len(found) == 1 else None) for key, found in places.items() if key != "receive"}
+        for key, found in places.items():
+            if key != "receive" and len(found) > 1:
+                self.add(("fixture", key), f"{len(found)} channels", "one channel")
+        return Fixture(
+            roles,
+            section.launch,
+            tuple(places["receive"]),
+            single["reference"],
+            single["monitor"],
+            single["source_monitor"],
+            str((self.folder / section.odu_delays).resolve()) if section.odu_delays else "",
         )
 
     def _policy(self, name: str, simulated: bool) -> None:
@@ -666,6 +778,7 @@ class _Reader:
                     )
             if route is not None and geodesic is not None and route.length_m < geodesic:
                 self.add((*at, "route", "length_m"), f"{route.length_m} m", f"at least the geodesic of {geodesic} m")
+            phc_ahead_s = self._nic(section, at, simulated)
             made[name] = Link(
                 name=name,
                 near=ends[0],
@@ -685,9 +798,42 @@ class _Reader:
                 sync_over_link=self._over_link(name, ends, section, at),
                 key_file=key_file,
                 ssid=section.ssid,
+                stamps=section.stamps,
+                phc_ahead_s=phc_ahead_s,
                 flow_ports=ports,
             )
         return made
+
+    def _nic(self, link: LinkSection, path: tomlfile.Path, simulated: bool) -> int:
+        """Seconds by which the PHC that stamps is ahead of UTC; 0 without NIC stamps.
+
+        All evidence of the near clock must then speak of the PHC.
+        """
+        if link.stamps != "nic":
+            return 0
+        at = (*path, "stamps")
+        if simulated:
+            self.add(at, '"nic" on a simulated bench', '"kernel": no simulated interface stamps in hardware')
+            return 0
+        if link.interface is None:
+            self.missing((*path, "interface"), "the interface whose NIC stamps")
+        declared = self.evidence.get(link.near, {})
+        settings = declared.get("phc")
+        if settings is None or settings.clock != "phc":
+            self.add(
+                at,
+                f"NIC stamps without evidence of their clock at site {link.near}",
+                f'[sites.{link.near}.clock.phc] with ahead_s and clock = "phc", and "phc" among its sources',
+            )
+            return 0
+        for name, each in declared.items():
+            if getattr(each, "clock", "phc") != "phc" or name == "chrony":
+                self.add(
+                    ("sites", link.near, "clock", name),
+                    f"evidence of the system clock, while the NIC of link {path[-1]} stamps",
+                    'clock = "phc", or leave that source out',
+                )
+        return int(settings.ahead_s)
 
     def _over_link(self, name: str, ends: Sequence[Site], section: LinkSection, path: tomlfile.Path) -> bool | None:
         """Whether time crosses the link: by its own key, or because a site says it has its time from there."""
@@ -839,6 +985,11 @@ def shipped_policies() -> dict[str, bool]:
     }
 
 
+def shipped_profiles() -> list[str]:
+    """Names of the shipped acceptance profiles."""
+    return sorted(path.stem for path in PROFILES.glob("*.toml"))
+
+
 def parse(text: str, *, path: Path | None = None) -> Bench:
     """The bench a TOML text describes. Raises BenchFileError with everything that is wrong."""
     file = TomlFile(text)
@@ -900,7 +1051,8 @@ def check(name: str | Path, *roots: Path) -> tuple[list[str], int]:
     except BenchError as why:
         return str(why).split("\n"), 4
     mode = "SIMULATED, certifies nothing" if bench.simulated else "real"
-    lines = [f"bench {bench.name}: {bench.title} ({mode}), policy {bench.policy}", f"  {bench.path}"]
+    policy = f", policy {bench.policy}" if bench.policy else ""
+    lines = [f"bench {bench.name}: {bench.title} ({mode}){policy}", f"  {bench.path}"]
     for site in bench.sites:
         evidence = ", ".join(site.clock.sources) or "no clock evidence: only clock-free verdicts"
         lines.append(f"  site {site.name}: {site.title}, {site.kind}, class {site.size_class}; {evidence}")
@@ -916,4 +1068,9 @@ def check(name: str | Path, *roots: Path) -> tuple[list[str], int]:
             artefact = bench.calibrations[link.name]
             line += f"; calibration {artefact.id[:16]} until {artefact.until}"
         lines.append(line)
+    for each in bench.instruments:
+        until = f", calibrated until {each.calibrated_until}" if each.calibrated_until else ""
+        lines.append(f"  instrument {each.name}: {each.driver} {each.resource or '(simulated lab)'}{until}")
+    if bench.dut is not None:
+        lines.append(f"  under test {bench.dut.instrument}: {bench.dut.kind}, profile {bench.dut.profile}")
     return [*lines, *(f"  note: {note}" for note in bench.notes)], 0

@@ -42,7 +42,7 @@ class BenchSection(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$", description="up to 40 of A-Z a-z 0-9 . _ -")
     title: Text = ""
-    policy: Text = Field(description="the name of a policy")
+    policy: Text = ""
     operator: Text = ""
 
 
@@ -128,6 +128,7 @@ class LinkSection(Section):
     flows: int | None = Field(default=None, ge=1, le=1024, description="1 to 1024 flows")
     first_port: Port | None = Field(default=None, description="UDP ports 1 to 65535")
     ssid: int = Field(default=0, ge=0, le=65535, description="STAMP session id 0 to 65535")
+    stamps: Literal["kernel", "nic"] = Field(default="kernel", description="who stamps at the near end")
     key_file: Text | None = None
     oxcs: list[Text] = Field(default=[], description="names of the cross-connects on the path")
     route: RouteSection | None = None
@@ -252,6 +253,7 @@ class SimulationSection(Section):
     seed: int = Field(default=1, ge=0, le=2**63 - 1, description="a whole number from 0")
     links: dict[str, Any] = Field(default={}, description="tables [simulation.links.NAME]")
     clocks: dict[str, Any] = Field(default={}, description="tables [simulation.clocks.NAME]")
+    lab: dict[str, Any] = Field(default={}, description="the table of a simulated optical lab")
 
 
 class QualifySection(Section):
@@ -281,4 +283,4 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "streams": StreamsSection,
     "simulation": SimulationSection,
 }
-TABLES: Final = (*SECTIONS, "sites", "links", "qualify")
+TABLES: Final = (*SECTIONS, "sites", "links", "qualify", "instruments", "dut", "fixture")

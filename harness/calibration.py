@@ -11,7 +11,7 @@ from harness.artefact import Orientation, Plug
 from harness.errors import EngineError
 from harness.link import Direction
 from harness.measurement import Calibration
-from harness.samples import MISSING, Column, Samples
+from harness.samples import MISSING, Column, Samples, one_clock_an_end
 from harness.stream import Stream
 
 LEAST: Final = 400
@@ -45,6 +45,7 @@ def plug(orientation: Orientation, utc_ns: int, samples: Samples, sha256: str) -
 def centre(samples: Samples) -> tuple[dict[Direction, int], dict[Direction, int]]:
     """Median and spread of the raw delays of each direction, ns. Raises EngineError below 400 samples a direction."""
     bias, spread = {}, {}
+    samples = one_clock_an_end(samples)
     for direction, sent, received in (
         (Direction.FORWARD, samples.t1, samples.t2),
         (Direction.BACKWARD, samples.t3, samples.t4),

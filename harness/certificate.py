@@ -23,11 +23,12 @@ import numpy as np
 
 from harness import gates as gate
 from harness.bracket import Bracket, bracket, clock_offset, upper
+from harness.budget import Budget
 from harness.clock import ClockState
 from harness.link import Direction, Link
 from harness.measurement import Measurement
 from harness.policy import Policy, Requirement
-from harness.samples import FAR_INJECTED, FAR_VIRTUAL, SENT, SENT_LATE, SKIPPED, Column
+from harness.samples import FAR_INJECTED, FAR_VIRTUAL, SENT, SENT_LATE, SKIPPED, Column, one_clock_an_end
 from harness.series import Series, flows, worst_planes
 from harness.statistics import (
     LOST,
@@ -48,7 +49,6 @@ from harness.statistics import (
 )
 from harness.uncertainty import (
     PLANE_NAMES,
-    Budget,
     ClockClaim,
     admissible,
     bracket_budget,
@@ -145,6 +145,33 @@ def judge(measurements: Sequence[Measurement], policy: Policy, provenance: Mappi
             "links": _links([study.measurement.link for study in studies]),
             "evidence": [e for study in studies for e in _evidence(study.measurement)],
             "calibrations": [_calibration(study) for study in studies if study.measurement.calibration],
+        }
+    )
+    return result
+
+
+def without_links(provenance: Mapping[str, Json]) -> dict[str, Json]:
+    """The content of result.json where no link was to be certified: nothing measured, nothing missing, no verdict yet.
+
+    What else the run decided comes beside it and makes the verdict.
+    """
+    missing = [str(text) for text in provenance.get("incomplete", ())]
+    result: dict[str, Json] = _plain(
+        {
+            "schema": SCHEMA,
+            "verdict": str(Verdict.INVALID),
+            "complete": not missing,
+            "incomplete_reasons": missing,
+            "simulated": sorted({*provenance.get("simulated", ())}),
+            "policy": None,
+            "provenance": dict(provenance),
+            "requirements": [],
+            "budgets": [],
+            "gates": [],
+            "streams": [],
+            "links": [],
+            "evidence": [],
+            "calibrations": [],
         }
     )
     return result
@@ -251,7 +278,13 @@ class _Study:
     def budgets_as_dicts(self) -> list[dict[str, Json]]:
         name = self.measurement.id
         found: list[dict[str, Json]] = [
-            {"measurement": name, "direction": str(d), "basis": "clock", "requirement": "", **self.budgets[d].as_dict()}
+            {
+                "measurement": name,
+                "direction": str(d),
+                "basis": "clock",
+                "requirement": "",
+                **self.budgets[d].as_dict("ps"),
+            }
             for d in Direction
         ]
         found += [
@@ -260,7 +293,7 @@ class _Study:
                 "direction": str(d),
                 "basis": "clock-free",
                 "requirement": r.id,
-                **bracket_budget(self.policy, r.limit_ns).as_dict(),
+                **bracket_budget(self.policy, r.limit_ns).as_dict("ps"),
             }
             for r in self.judged.values()
             for d in Direction
@@ -288,6 +321,7 @@ def _judged_here(m: Measurement, policy: Policy, loaded: Collection[str]) -> tup
 
 def _study(m: Measurement, policy: Policy, loaded: Collection[str]) -> _Study:
     link = m.link
+    m = replace(m, samples=one_clock_an_end(m.samples, near_nic=link.stamps == "nic"))
     shared = bool(link.near.clock.shared) and link.near.clock.shared == link.far.clock.shared
     near = claim(link.near, link, m.evidence, m.health.started_ns, m.health.ended_ns)
     far = claim(link.far, link, m.evidence, m.health.started_ns, m.health.ended_ns)
@@ -385,9 +419,9 @@ def _flow(study: _Study, series: Series, lows: list[Column], width: int) -> _Flo
         finite.sort()
         flow.summary[direction] = _summary(finite, delays)
         if finite.shape[0]:
-            threshold, _ = gate.floor_threshold(m.link, study.budgets[direction].u_c_ps)
+            threshold, _ = gate.floor_threshold(m.link, study.budgets[direction].u_c)
             study.below[direction] += int(np.searchsorted(finite, threshold))
-            study.negative[direction] += int(np.searchsorted(finite, -(3 * study.budgets[direction].u_c_ps // 1000)))
+            study.negative[direction] += int(np.searchsorted(finite, -(3 * study.budgets[direction].u_c // 1000)))
             _lowest(lows[i], delays, edges, int(finite[0]))
         for requirement in study.judged.values():
             flow.clock[requirement.id, direction] = _clock_based(
@@ -484,7 +518,7 @@ def _alphas(study: _Study, requirement: Requirement, windows: int) -> tuple[Frac
 
 def _guarded(requirement: Requirement, budget: Budget) -> int:
     """L - k u_c in ns, rounded down."""
-    return (requirement.limit_ns * 1000 - budget.expanded_ps) // 1000
+    return (requirement.limit_ns * 1000 - budget.expanded) // 1000
 
 
 def _window_edges(scheduled: Column, window_ns: int, end: int) -> list[tuple[int, int, int]]:
@@ -698,7 +732,7 @@ def _gates(study: _Study, calibration_gate: gate.Gate, minima: gate.Minima) -> N
         gate.time_scale(study.minimum(Direction.FORWARD), study.minimum(Direction.BACKWARD), m.evidence),
     ]
     for direction in Direction:
-        u_c = study.budgets[direction].u_c_ps
+        u_c = study.budgets[direction].u_c
         _, u = gate.floor_threshold(m.link, u_c)
         low, below = study.minimum(direction), study.below[direction]
         found.append(gate.floor(direction, low, below, m.link, u))
@@ -706,7 +740,7 @@ def _gates(study: _Study, calibration_gate: gate.Gate, minima: gate.Minima) -> N
     nets = [f.minimum_bounded for f in study.flows if f.minimum_bounded is not None]
     found.append(gate.round_trip_floor(min(nets, default=None), m.link, policy))
     bounds = 0 if shared else (near.bound_ns or 0) + (far.bound_ns or 0)
-    expanded_ns = max(-(-b.expanded_ps // 1000) for b in study.budgets.values())
+    expanded_ns = max(-(-b.expanded // 1000) for b in study.budgets.values())
     threshold = gate.step_threshold(minima, max(bounds, expanded_ns), policy.gates.step_cap_ns)
     jumps = gate.jumps(minima, threshold)
     study.paths = [j for j in jumps if j.kind == "path"]
@@ -726,7 +760,7 @@ def _gates(study: _Study, calibration_gate: gate.Gate, minima: gate.Minima) -> N
         share = (1 - requirement.quantile) / 4
         found.append(gate.own_loss(requirement.id, m.health, fewest, (share.numerator, share.denominator)))
         for direction in Direction:
-            expanded = study.budgets[direction].expanded_ps
+            expanded = study.budgets[direction].expanded
             found.append(
                 gate.uncertainty(
                     requirement.id, direction, expanded, requirement.u_gate_refuse_ns, requirement.u_gate_warn_ns
@@ -796,7 +830,7 @@ def _claim(
         estimate_ns=worst.estimate.value,
         upper_ns=worst.estimate.upper,
         lower_ns=worst.estimate.lower,
-        u_c_ps=budget.u_c_ps,
+        u_c_ps=budget.u_c,
         k_milli=budget.k_milli,
         route_floor_ps=int(route.flight) if route else None,
         route_u_ps=route.u_ps if route else 0,
@@ -877,11 +911,11 @@ def _statement_dict(
         "upper_ns": _number(got.upper),
         "infinite": got.upper == LOST,
         "estimate_infinite": got.value == LOST,
-        "u_c_ps": budget.u_c_ps if stated else None,
+        "u_c_ps": budget.u_c if stated else None,
         "k_milli": budget.k_milli,
-        "U_ps": budget.expanded_ps if stated else None,
+        "U_ps": budget.expanded if stated else None,
         "nu_eff": budget.nu_eff,
-        "worst_case_ps": budget.worst_case_ps if stated else None,
+        "worst_case_ps": budget.worst_case if stated else None,
         "n": got.n,
         "n_eff": [got.n_eff.numerator, got.n_eff.denominator],
         "vif": [got.vif.numerator, got.vif.denominator],
@@ -1079,7 +1113,7 @@ def _unseen(study: _Study) -> dict[str, Json]:
     net = [f.minimum_net for f in study.flows if f.minimum_net is not None]
     zh, en, value = "没有往返样本", "nothing came back with all stamps", None
     if net:
-        u = max(gate.floor_threshold(link, b.u_c_ps)[1] for b in study.budgets.values())
+        u = max(gate.floor_threshold(link, b.u_c)[1] for b in study.budgets.values())
         value = -((2 * floor_ps - 3 * u - min(net) * 1000) // 1000)
         zh = en = ""
         if value <= 0 or any(g.id == "round-trip-floor" and g.state == "red" for g in study.gates):
@@ -1161,7 +1195,7 @@ def _pair(study: _Study, requirement: Requirement) -> dict[str, Json] | None:
             estimate_ns=got.value,
             upper_ns=got.upper,
             lower_ns=got.lower,
-            u_c_ps=budget.u_c_ps,
+            u_c_ps=budget.u_c,
             k_milli=budget.k_milli,
             gates_red=tuple(g.id for g in red),
         )

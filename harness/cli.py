@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,6 +16,9 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from drivers.catalogue import CATALOGUE as DRIVERS
+from drivers.clock import WALL
+from drivers.simulated.lab import Lab
 from harness import order as work
 from harness import patching, starter
 from harness import reflect as far_end
@@ -25,11 +31,12 @@ from harness.artefact import Patch
 from harness.bench import check, load
 from harness.canonical import canonical, plain
 from harness.disk import read_file, write_file
-from harness.errors import HarnessError
+from harness.errors import BenchError, HarnessError
 from harness.evidence.catalogue import Source
 from harness.evidence.gatherer import sources_of
 from harness.exitcode import OF_VERDICT, ExitCode, worst
 from harness.measurement import Measurement
+from harness.opening import Opened
 from harness.plan import steps_in
 from harness.policy import parse as parse_policy
 from harness.port import describe
@@ -79,6 +86,15 @@ def bench_check(file: str) -> None:
     raise typer.Exit(code)
 
 
+@bench_app.command("drivers")
+def bench_drivers() -> None:
+    """The drivers an instrument of a bench may have, and what of each nothing confirms."""
+    for name, entry in DRIVERS.items():
+        typer.echo(f"{name:<28} {entry.title}{'  (experimental)' if entry.experimental else ''}")
+        for text in entry.unconfirmed:
+            typer.echo(f"{'':<28}   unconfirmed: {text}")
+
+
 @app.command()
 def reflect(
     listen: Annotated[str, typer.Option(help="Address to answer on.")],
@@ -97,7 +113,10 @@ def reflect(
         Path | None, typer.Option(help="File of verifier keys; one of them must have signed the order.")
     ] = None,
     bench: Annotated[
-        str | None, typer.Option(help="Bench file of this host: its near site's clock sources, not kernel and chrony.")
+        str | None,
+        typer.Option(
+            help="Bench file of this host: its near site's clock sources and NIC stamps, not kernel and chrony."
+        ),
     ] = None,
 ) -> None:
     """Be the far end of a link until a signal ends it."""
@@ -127,6 +146,7 @@ def reflect(
             sign=None if sign is None else keys.load(sign),
             order=carried,
             clocks=() if bench is None else _clocks(bench),
+            nic=None if bench is None else next((each for each in load(bench).links if each.stamps == "nic"), None),
         )
     except (HarnessError, ValueError) as why:
         _refuse(why)
@@ -379,6 +399,51 @@ def visit(
         _refuse(why)
     for line in told:
         typer.echo(line)
+
+
+@app.command()
+def safe(
+    bench: Annotated[str, typer.Option(help="Name or path of the bench whose instruments are made safe.")],
+    answers: Annotated[Path | None, typer.Option(help="What a person would answer to prompts, one line each.")] = None,
+) -> None:
+    """Lasers off, shutters closed, read back: after a run that was killed. Exit 12 unless every one is confirmed."""
+    try:
+        opened = Opened(load(bench), answers=answers, lenient=True)
+    except HarnessError as why:
+        _refuse(why)
+    outcomes = opened.close()
+    for line in (*opened.missing, *(each.line for each in outcomes)):
+        typer.echo(line)
+    if not outcomes and not opened.missing:
+        typer.echo("no instruments on this bench")
+    if opened.missing or not all(each.safe.confirmed for each in outcomes):
+        raise typer.Exit(ExitCode.UNSAFE)
+
+
+lab_app = typer.Typer(no_args_is_help=True, help="The simulated optical lab.")
+app.add_typer(lab_app, name="lab")
+
+
+@lab_app.command("serve")
+def lab_serve(
+    file: Annotated[Path, typer.Argument(help="A lab file, or a bench file with [simulation.lab].")],
+    host: Annotated[str, typer.Option(help="Address of this machine to listen on.")] = "127.0.0.1",
+) -> None:
+    """Simulated instruments for anybody's VISA client, until Ctrl-C. Every serial number begins with SIM-."""
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        lab = Lab.of({**table.get("simulation", {}).get("lab", table), "clock": "real"}, WALL)
+        served = lab.serve(host)
+    except (OSError, UnicodeDecodeError, ValueError) as why:  # a TOML error is a ValueError
+        _refuse(BenchError(f"a lab file {file}", str(why), "correct it; `millicert bench check` reads a bench file"))
+    with served:
+        for name, resource in served.resources.items():
+            typer.echo(f"{name:<14} {resource}")
+        typer.echo("Ctrl-C ends it")
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 @app.command()

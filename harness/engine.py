@@ -243,6 +243,10 @@ def _sender(link: Link, stream: Stream, near_sockets: Sequence[socket.socket], n
         error_estimate=near.error_estimate(),
         clock=near.clock,
         cpus=near.cpus,
+        hardware=link.stamps == "nic",
+        interface=link.endpoint.interface,
+        # the PHC's time less what it is ahead of UTC is UTC; the core's is TAI
+        nic_offset_ns=(near.tai_utc_s - link.phc_ahead_s) * 1_000_000_000 if link.stamps == "nic" else 0,
     )
 
 

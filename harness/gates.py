@@ -10,6 +10,7 @@ from typing import Final, Literal
 import numpy as np
 
 from harness.artefact import Artefact, check
+from harness.budget import root_up
 from harness.clock import ClockState
 from harness.errors import ArchiveError
 from harness.link import Link
@@ -18,7 +19,7 @@ from harness.policy import Policy
 from harness.samples import RECEIVED, SENT, Column, Samples
 from harness.statistics import LOST
 from harness.stream import Stream
-from harness.uncertainty import ClockClaim, bracket_budget, root_up
+from harness.uncertainty import ClockClaim, bracket_budget
 
 State = Literal["green", "red", "not-applicable"]
 
@@ -223,7 +224,8 @@ def clock_agreement(site: str, evidence: Sequence[ClockState]) -> Gate:
     for one, other in itertools.combinations(sorted(by_source), 2):
         times = np.array([at for at, _, _ in by_source[other]], np.int64)
         for at, offset, rest in by_source[one]:
-            near = int(np.abs(times - at).argmin())
+            after = int(np.searchsorted(times, at))
+            near = min((i for i in (after - 1, after) if 0 <= i < len(times)), key=lambda i: abs(int(times[i]) - at))
             at_other, offset_other, rest_other = by_source[other][near]
             if abs(at_other - at) > AT_ONCE_NS:
                 continue
@@ -346,7 +348,7 @@ def round_trip_floor(minimum: int | None, link: Link, policy: Policy) -> Gate:
         limit = "T4 - T1 >= 2 floor - 3 u"
         return Gate("round-trip-floor", "not-applicable", ALL, "no fibre record, no coordinates", limit, pass_only=True)
     route_u = 2 * link.route.u_ps if link.route and floor_ps == int(link.route.flight) else 0
-    u_c = bracket_budget(policy, -(-2 * floor_ps // 1000)).u_c_ps
+    u_c = bracket_budget(policy, -(-2 * floor_ps // 1000)).u_c
     u = root_up(u_c * u_c + route_u * route_u)
     limit = f"T4 - T1 >= {text(2 * floor_ps // 1000)} (twice {origin}) - 3 u, u = {text(u // 1000)}"
     if minimum is None:

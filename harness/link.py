@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from harness.clock import Clock
 from harness.units import Picoseconds, flight_time
@@ -87,6 +88,10 @@ class Link:
     """Time reaches one site over the link under test: no clock-based verdict (metrology 0.4); None: not declared."""
     key_file: str | None = None
     ssid: int = 0
+    stamps: Literal["kernel", "nic"] = "kernel"
+    """Who stamps at the near end: "nic" asks its hardware, whose PHC is then the near clock."""
+    phc_ahead_s: int = 0
+    """With NIC stamps: seconds by which that PHC is ahead of UTC."""
     flow_ports: tuple[int, ...] = field(default=())
     """UDP source ports, one Flow each."""
 

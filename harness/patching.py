@@ -129,7 +129,7 @@ def calibrate_pair(bench: Bench, wish: Wish, steps: Sequence[Step], person: Pers
                 data = zipped({column: getattr(got.samples, column) for column in COLUMNS})
                 write_file(kept / f"{name}.npz", data)
                 made = plug(side, got.health.started_ns, got.samples, sha256(data))
-                _is_a_patch(made, got, run.policy, wish.patch)
+                _is_a_patch(made, got, run.linked, wish.patch)
                 taken[stream].append(made)
                 seen.append(replace(got, samples=Memory().samples(), stream=stream))
                 person.say(
@@ -158,7 +158,7 @@ def calibrate_pair(bench: Bench, wish: Wish, steps: Sequence[Step], person: Pers
             )
             for stream, plugs in taken.items()
         ),
-        clocks=() if _shared(link) else _clocks(link, seen, run.policy),
+        clocks=() if _shared(link) else _clocks(link, seen, run.linked),
         shared_clock=_shared(link),
         replugged=person.ask is not None,
         operator=bench.operator,

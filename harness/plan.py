@@ -20,7 +20,11 @@ Measure = Callable[[str], Measurement]
 Certify = Callable[[Measurement], None]
 """Fixture ``certify``: judge by the step's requirement; anything but PASS fails the test."""
 
+Accept = Callable[[], None]
+"""Fixture ``accept``: run the test's procedure on the device under test; anything but PASS fails the test."""
+
 STEP: Final = "_millicert_step"
+PROCEDURE: Final = "_millicert_procedure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,16 @@ def step(requirement: str, stream: Stream) -> Callable[[Test], Test]:
 
     def mark(test: Test) -> Test:
         setattr(test, STEP, Step(requirement, stream))
+        return test
+
+    return mark
+
+
+def procedure(name: str) -> Callable[[Test], Test]:
+    """Declare which procedure of an acceptance a test of a plan carries out."""
+
+    def mark(test: Test) -> Test:
+        setattr(test, PROCEDURE, name)
         return test
 
     return mark

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 import pytest
 
+from drivers.errors import InstrumentError
 from harness import plan, provenance, qualification
 from harness.bench import load as load_bench
 from harness.engine import Progress
@@ -27,6 +28,7 @@ from harness.preflight import Table
 from harness.qualification import Qualification, Qualifying
 from harness.report import terminal
 from harness.run import Options, Run
+from harness.verdict import Verdict, severity
 
 LINE_EVERY_S: Final = 60.0
 """Without a terminal: one progress line a minute."""
@@ -85,6 +87,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="RUN",
         help="go on with an interrupted run of the same plan",
     )
+    group.addoption(
+        "--dut", metavar="SERIAL", default="", help="serial number of the device under test; another is refused"
+    )
+    group.addoption("--answers", metavar="FILE", help="what a person would answer to prompts, one line each")
     group.addoption("--waive", action="append", default=[], metavar="CHECK", help="waive a preflight check by name")
     parser.addini("bench", "bench file", default="simulated")
     parser.addini("results", "where run folders go", default="results")
@@ -124,6 +130,8 @@ def pytest_configure(config: pytest.Config) -> None:
                 waived=tuple(config.getoption("--waive")),
                 preflight_only=config.getoption("--preflight-only"),
                 policy=config.getoption("--policy"),
+                dut=config.getoption("--dut"),
+                answers=None if config.getoption("--answers") is None else Path(config.getoption("--answers")),
                 order=None if config.getoption("--order") is None else Path(config.getoption("--order")),
             ),
         )
@@ -171,6 +179,16 @@ def certify(request: pytest.FixtureRequest) -> plan.Certify:
 
 
 @pytest.fixture
+def accept(request: pytest.FixtureRequest) -> plan.Accept:
+    """Carry out this test's procedure on the device under test: ``accept()``; anything but PASS fails the test."""
+    certification = _certification(request)
+    name = getattr(request.function, plan.PROCEDURE, None)
+    if name is None:
+        raise pytest.UsageError(f"wanted @procedure(name) on {request.node.name}; found none; declare it")
+    return lambda: certification.accept(str(name))
+
+
+@pytest.fixture
 def qualify(request: pytest.FixtureRequest) -> Qualifying:
     """Qualify a link's endpoint pair: ``qualify(link)``; skips the test unless that is asked for."""
     return _certification(request).qualify
@@ -193,6 +211,7 @@ class Certification:
         self._finishing = False
         self._unqualified: set[str] = set()
         self._cut_off = False
+        run.observe_part = self._observe_part
 
     @property
     def writer(self) -> Any:
@@ -211,20 +230,44 @@ class Certification:
         """One test for each link of the bench."""
         if "link" in metafunc.fixturenames:
             metafunc.parametrize("link", [link.name for link in self.run.bench.links])
+        if "dut" in metafunc.fixturenames:
+            metafunc.parametrize("dut", self._duts(getattr(metafunc.function, plan.PROCEDURE, "")))
+
+    def _duts(self, procedure: str) -> list[str]:
+        """The device under test, where its profile wants the procedure."""
+        accepting = self.run.accepting
+        return [accepting.dut.instrument] if accepting is not None and procedure in accepting.wanted else []
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out what this bench has nothing for: no link, no device under test, no such requirement."""
+        left = [item for item in items if not self._applies(item)]
+        if left:
+            config.hook.pytest_deselected(items=left)
+            items[:] = [item for item in items if item not in left]
+
+    @staticmethod
+    def _applies(item: pytest.Item) -> bool:
+        """Whether the bench has what the test is run for; pytest gives one without anything a parameter of its own."""
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        return not any(name in params and not isinstance(params[name], str) for name in ("link", "dut"))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """The plan is what was collected; whatever the policy wants beyond it stays unmeasured, so not passed."""
-        steps = []
+        steps, procedures = [], []
         for item in session.items:
+            name = getattr(getattr(item, "obj", None), plan.PROCEDURE, None)
+            if name is not None:
+                procedures.append((item.nodeid, str(name)))
             found = getattr(getattr(item, "obj", None), plan.STEP, None)
             if found is not None:
                 steps.append((item.nodeid, item.callspec.params["link"], found))  # type: ignore[attr-defined]
         if not session.items and not self.config.option.collectonly:
             raise pytest.UsageError("wanted tests to run; found none; change -k, -m or the path")
         try:
-            self.run.commit(steps, collect_only=bool(self.config.option.collectonly))
+            self.run.commit(steps, procedures, collect_only=bool(self.config.option.collectonly))
         except HarnessError as why:
+            self.run.make_safe()
             raise pytest.UsageError(str(why)) from why
         if self.config.option.collectonly:
             return
@@ -307,6 +350,45 @@ class Certification:
         if not table.ready:
             raise PreflightError("every preflight check green or waived", table.summary, "mend it, or --waive CHECK")
         return self.run.measure(link, step, self._observe)
+
+    def accept(self, procedure: str) -> None:
+        """Carry out a procedure once preflight is green; anything but PASS of its requirements fails the test."""
+        if self.config.getoption("--preflight-only"):
+            self.codes.add(ExitCode.INCOMPLETE)
+            pytest.skip("--preflight-only: nothing measured, nothing certified")
+        table = self.preflight()
+        if not table.ready:
+            raise PreflightError("every preflight check green or waived", table.summary, "mend it, or --waive CHECK")
+        try:
+            rows = self.run.accept(procedure)
+        except InstrumentError as why:
+            raise EngineError(why.wanted, why.found, why.remedy) from why
+        self._close_line()
+        self.say(terminal.acceptance_lines(rows, self.lang))
+        worst = max((row["verdict"] for row in rows), key=lambda v: severity(Verdict(v)), default="PASS")
+        if worst != "PASS":
+            failed = ", ".join(f"{row['id']} {row['verdict']}" for row in rows if row["verdict"] != "PASS")
+            raise NotCertifiedError(worst, f"{procedure}: {failed}")
+
+    def _observe_part(self, procedure: str, done: int, of: int) -> None:
+        """Progress of an acceptance: one updating line on a terminal, a line a minute without one."""
+        live = bool(self.writer.isatty)
+        now = time.monotonic()
+        if now - self._last_line < (0.2 if live else LINE_EVERY_S) and done < of:
+            return
+        if not live and done == of and now - self._last_line < LINE_EVERY_S:
+            return
+        self._last_line = now
+        text = f"   {procedure}  {done} of {of}"
+        with self.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            if live:
+                if not self._line_open:
+                    self.writer.ensure_newline()
+                self._line_open = True
+                self.writer.rewrite(text, erase=True)
+            else:
+                self.writer.ensure_newline()
+                self.writer.write_line(text)
 
     def certify(self, measurement: Measurement, step: plan.Step) -> None:
         """Judge by the step's requirement; anything but PASS fails the test."""
@@ -403,11 +485,14 @@ class Certification:
             self.codes.add(ExitCode.INVALID)
             with contextlib.suppress(OSError):
                 self.say([f"{type(why).__name__}: {why}"])
+        if not all(each.safe.confirmed for each in self.run.outcomes):
+            self.codes.add(ExitCode.UNSAFE)
         if self.result is None:
             return
         if self.run.unsealed:
             self.codes.add(ExitCode.INVALID)
-        if any(requirement["directions"] for requirement in self.result["requirements"]):
+        accepted = self.result.get("acceptance", {}).get("requirements", ())
+        if any(r["directions"] for r in self.result["requirements"]) or any(r["count"] for r in accepted):
             self.codes.add(OF_VERDICT[self.result["verdict"]])
         if not self.result["complete"]:
             self.codes.add(ExitCode.INCOMPLETE)
@@ -440,6 +525,8 @@ class Certification:
             )
             for line in lines:
                 self.writer.write_line(line)
+        for outcome in self.run.outcomes:
+            self.writer.write_line(f"safe      {outcome.line}")
         for line in self.run.closing_lines(cut_off=self._cut_off):
             self.writer.write_line(line)
         code = worst(self.codes)

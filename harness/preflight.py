@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from math import isqrt
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -15,7 +16,7 @@ from typing import Final, Literal, Protocol
 from harness.artefact import Port
 from harness.bench import Bench
 from harness.clock import ClockState
-from harness.errors import BenchError
+from harness.errors import BenchError, HarnessError
 from harness.evidence import leap
 from harness.evidence.gatherer import EvidenceGatherer, sources_of
 from harness.link import Link
@@ -130,6 +131,18 @@ class Facts(Protocol):
         """Largest IP packet, octets."""
 
 
+@dataclass(frozen=True, slots=True)
+class Optics:
+    """The instruments of an acceptance, opened."""
+
+    identities: Mapping[str, str]
+    """What each says it is, by name."""
+    estimates: Sequence[tuple[str, float]]
+    """(procedure, s)."""
+    unconfirmed: Mapping[str, Sequence[str]]
+    """What of each one's driver nothing confirms."""
+
+
 def gather(bench: Bench, link: Link) -> tuple[ClockState, ...]:
     """One reading, or two, of every clock source of the link's ends; a source that hangs says unknown."""
     with EvidenceGatherer(sources_of(bench, link)) as gatherer:
@@ -142,7 +155,8 @@ class Context:
     """What the checks look at; what touches the core or the network is passed in."""
 
     bench: Bench
-    policy: Policy
+    policy: Policy | None
+    """None: no link is certified."""
     streams: Sequence[Stream]
     """What will run on each link."""
     results: Path
@@ -156,6 +170,8 @@ class Context:
     """Facts of an interface by name. Raises OSError when it does not exist."""
     port: Callable[[Link], Port] | None = None
     """What the kernel says of the near port of a link; None: not asked."""
+    optics: Callable[[], Optics] | None = None
+    """Opens the instruments of an acceptance; None: nothing is accepted. Raises PreflightError, BenchError."""
     clocks: Callable[[Bench, Link], Sequence[ClockState]] = gather
     now: Callable[[], int] = time.time_ns
     """ns since 1970 UTC."""
@@ -217,7 +233,12 @@ def bench_fields(context: Context) -> Iterable[Row]:
     """What the bench file leaves open."""
     bench = context.bench
     minutes = -(-sum(each.duration_ns for each in context.streams) * len(bench.links) // 60_000_000_000)
-    yield Row("bench", "ok", f"{bench.name}: {len(bench.links)} link(s), about {minutes} min of streams")
+    if bench.links:
+        yield Row("bench", "ok", f"{bench.name}: {len(bench.links)} link(s), about {minutes} min of streams")
+    if bench.dut is not None:
+        yield Row(
+            "bench", "ok", f"{bench.name}: {bench.dut.instrument} under test, {len(bench.instruments)} instruments"
+        )
     for note in bench.notes:
         yield Row("bench", "warn", note, "修改台架文件", "correct the bench file")
     lab = bench.lab
@@ -261,6 +282,8 @@ def _shortcomings(requirement: Requirement, stream: Stream) -> list[str]:
 def policy_fits(context: Context) -> Iterable[Row]:
     """Whether bench, streams and policy can lead to a complete run."""
     policy = context.policy
+    if policy is None:
+        return
     if policy.rehearsal and not context.bench.simulated:
         yield Row(
             "policy",
@@ -313,7 +336,10 @@ def _clock_row(context: Context, site: str, states: Sequence[ClockState]) -> tup
 @check("clocks")
 def clock_states(context: Context) -> Iterable[Row]:
     """How the clocks are, and whether a clock-based verdict is within reach."""
-    gate = min(each.u_gate_refuse_ns for each in context.policy.requirements)
+    policy = context.policy
+    if policy is None:
+        return
+    gate = min(each.u_gate_refuse_ns for each in policy.requirements)
     seen: set[str] = set()
     for link in context.bench.links:
         states = context.clocks(context.bench, link)
@@ -342,7 +368,7 @@ def clock_states(context: Context) -> Iterable[Row]:
         # Expanded uncertainty (k = 2) of rectangles, rounded up; the other components come on top. The simulated
         # bench is calibrated back to back; elsewhere both stamps enter in full unless an artefact speaks for them.
         calibrated = context.bench.simulated or link.name in context.bench.calibrations
-        planes = [] if calibrated else [context.policy.uncalibrated_kernel_plane_ns] * 2
+        planes = [] if calibrated else [policy.uncalibrated_kernel_plane_ns] * 2
         squares = 4 * sum(half * half for half in (*bounds, *planes))
         expanded = isqrt(-(-squares // 3))
         expanded += expanded * expanded * 3 < squares
@@ -412,6 +438,8 @@ def calibrations(context: Context) -> Iterable[Row]:
 @check("leap")
 def leap_seconds(context: Context) -> Iterable[Row]:
     """Whether TAI - UTC is known and stays what it is during the run."""
+    if not context.bench.links:
+        return
     table, now = leap.newest(), context.now()
     length = sum(each.duration_ns for each in context.streams) * len(context.bench.links)
     pending = table.pending(now - LEAP_MARGIN_NS, now + length + LEAP_MARGIN_NS)
@@ -557,7 +585,15 @@ def stamps_come(context: Context) -> Iterable[Row]:
     for link in context.bench.links:
         found = context.stamps(link)
         said = f"transmit {found.tx}, receive {found.rx}" + (f" ({found.remark})" if found.remark else "")
-        if {found.tx, found.rx} <= {"kernel", "nic"}:
+        if link.stamps == "nic" and {found.tx, found.rx} != {"nic"}:
+            yield Row(
+                f"timestamps {link.name}",
+                "failed",
+                f"the NIC was asked for, and does not stamp: {said}",
+                '换用带硬件时间戳的网卡，或在台架文件中写 stamps = "kernel"',
+                'use a NIC that stamps every packet (`ethtool -T`), or stamps = "kernel" in the bench file',
+            )
+        elif {found.tx, found.rx} <= {"kernel", "nic"}:
             yield Row(f"timestamps {link.name}", "ok", said)
         else:
             yield Row(
@@ -613,6 +649,54 @@ def processors(context: Context) -> Iterable[Row]:
         yield Row("cpu", "warn", said, "停止其它程序", "stop other programs: they delay packets")
     else:
         yield Row("cpu", "ok", said)
+
+
+CALIBRATION_SOON_DAYS: Final = 30
+"""Of a calibration that ends within so many days somebody should know."""
+
+
+@check("instruments")
+def instruments(context: Context) -> Iterable[Row]:
+    """Whether every instrument answers, is the one the bench names, and is within its calibration."""
+    if context.optics is None:
+        return
+    try:
+        found = context.optics()
+    except HarnessError as why:
+        yield Row("instruments", "failed", f"wanted {why.wanted}; found {why.found}", why.remedy, why.remedy)
+        return
+    today = datetime.fromtimestamp(context.now() // 1_000_000_000, UTC).date()
+    for each in context.bench.instruments:
+        name, said = f"instruments {each.name}", found.identities[each.name]
+        if each.calibrated_until:
+            left = (date.fromisoformat(each.calibrated_until) - today).days
+            said += f"; calibrated until {each.calibrated_until}"
+            if left < 0:
+                yield Row(
+                    name,
+                    "failed",
+                    f"{said}: {-left} days ago",
+                    "送校准，或用 --waive 豁免（将写入报告）",
+                    "have it calibrated, or waive it by name: the report says so",
+                )
+                continue
+            if left < CALIBRATION_SOON_DAYS:
+                yield Row(name, "warn", f"{said}: {left} days", "尽快安排校准", "have it calibrated soon")
+                continue
+        unconfirmed = found.unconfirmed.get(each.name, ())
+        if unconfirmed and not context.bench.simulated:
+            yield Row(
+                name,
+                "warn",
+                f"{said}; unconfirmed: {'; '.join(unconfirmed)}",
+                "核对读数",
+                "compare it with a known reading",
+            )
+        else:
+            yield Row(name, "ok", said)
+    seconds = sum(each for _, each in found.estimates)
+    parts = ", ".join(f"{name} {each:.0f} s" for name, each in found.estimates)
+    yield Row("instruments", "ok", f"about {-(-round(seconds) // 60)} min by settings: {parts}")
 
 
 @check("key")

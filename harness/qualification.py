@@ -16,6 +16,7 @@ from harness import provenance
 from harness.archive.segments import zipped
 from harness.artefact import Artefact, Load, Patch, Port, flat
 from harness.bench import Bench, Qualify
+from harness.budget import Budget, Component
 from harness.calibration import centre
 from harness.canonical import canonical, plain, sha256
 from harness.disk import make_directory, write_file
@@ -29,7 +30,7 @@ from harness.run import Options, Run
 from harness.samples import COLUMNS, MISSING, NIC, NONE
 from harness.simulation.plant import FibrePath
 from harness.stream import Stream
-from harness.uncertainty import PLANE_NAMES, Budget, ClockClaim, Component, claim, clock_budget, pair_budget
+from harness.uncertainty import PLANE_NAMES, ClockClaim, claim, clock_budget, pair_budget
 
 SCHEMA: Final = "millicert-qualification/1"
 DAYS: Final = 90
@@ -160,7 +161,7 @@ def qualify(bench: Bench, link_name: str, person: Person, folder: Path) -> Quali
                     "stop other programs on this host, or qualify on a quieter one",
                 )
             facts |= set(got.simulated)
-            rungs.append(rung(got, artefact, wants.reel, run.policy, sha256(data)))
+            rungs.append(rung(got, artefact, wants.reel, run.linked, sha256(data)))
             person.say(rungs[-1].line)
     finally:
         run.finish(cut_off=False)
@@ -210,9 +211,9 @@ def rung(got: Measurement, artefact: Artefact, reel: Patch, policy: Policy, dige
         size=got.stream.size,
         planes=planes,
         error_ns=error,
-        expanded_ps={d: _budget(got, artefact, load, reel, policy, d).expanded_ps for d in Direction},
+        expanded_ps={d: _budget(got, artefact, load, reel, policy, d).expanded for d in Direction},
         pair_error_ns=round(sum(median[d] - load.found.bias_ns[d] for d in Direction) - 2 * flight),
-        pair_expanded_ps=_pair(artefact, load, reel, policy).expanded_ps,
+        pair_expanded_ps=_pair(artefact, load, reel, policy).expanded,
         turnaround_ns=int(np.max((got.samples.t3 - got.samples.t2)[whole], initial=0)),
         sha256=digest,
     )

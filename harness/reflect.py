@@ -27,6 +27,7 @@ from harness.evidence import chrony, kernel, leap
 from harness.evidence.catalogue import Source
 from harness.evidence.gatherer import EvidenceGatherer
 from harness.journal import Journal
+from harness.link import Link
 from harness.order import Signed
 
 STATUS_EVERY_S: Final = 1.0
@@ -114,13 +115,15 @@ def serve(
     sign: SigningKey | None = None,
     order: Signed | None = None,
     clocks: Sequence[Source] = (),
+    nic: Link | None = None,
 ) -> dict[str, int]:
     """Answer until SIGINT, SIGTERM or SIGHUP; return the final counters.
 
     The journal gets the software, every reading of this host's clock, and the counters every ten seconds and at the
     end; with ``sign`` also the stamps of every reply, in a file beside it, and at the end a signature over both.
     ``order`` is named in the journal; ``clocks`` are the sources that tell of this host's clock, the kernel and chrony
-    when none is given. Raises HarnessError when the port or the journal cannot be had, or when the order
+    when none is given; ``nic`` is the link of this host's bench whose near interface stamps in hardware, where one
+    does. Raises HarnessError when the port or the journal cannot be had, or when the order
     does not hold now.
     """
     if sign is not None:
@@ -145,6 +148,9 @@ def serve(
             tai_utc=tai_utc_s,
             error_estimate=_estimate(gatherer, site),
             record=REPLIES if sign is not None else 0,
+            hardware=nic is not None,
+            interface=None if nic is None else nic.endpoint.interface,
+            nic_offset_ns=0 if nic is None else (tai_utc_s - nic.phc_ahead_s) * 1_000_000_000,
         )
         journal.append(
             farjournal.START,
@@ -152,6 +158,7 @@ def serve(
             port=port,
             authenticated=key is not None,
             stateful=not stateless,
+            stamps="kernel" if nic is None else f"nic {nic.endpoint.interface}, ahead of UTC by {nic.phc_ahead_s} s",
             allow=list(allow),
             clock_id=reflector.clock_id,
             nonce=reflector.nonce,

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from fastpath import timestamping, wire
 from fastpath.timestamping import Capability
 from harness import engine, plan, preflight, provenance, stage
+from harness.accepting import Accepting
 from harness.archive import bag, history, log, record, redaction, witness
 from harness.archive.folder import BENCH, CALIBRATIONS, MEASUREMENTS, POLICY, RunFolder, plan_hash, unfinished
 from harness.archive.ledger import LOGGED
@@ -27,13 +28,16 @@ from harness.errors import ArchiveError, BenchError, EngineError, HarnessError
 from harness.evidence import in_band, leap
 from harness.evidence.gatherer import EvidenceGatherer, sources_of
 from harness.evidence.kernel import Kernel
-from harness.link import Link
+from harness.figures.path import ID as PATH
+from harness.link import Link, Route
 from harness.measurement import Calibration, Health, Measurement
 from harness.order import OrderedStream, Signed, departures, tie
 from harness.order import read as read_order
-from harness.policy import Requirement
+from harness.policy import Policy, Requirement
 from harness.policy import parse as parse_policy
+from harness.preflight import Optics
 from harness.report import junit, longtable, pdf, phrases, plots
+from harness.safety import Outcome
 from harness.samples import Column, Samples
 from harness.stage import Scene
 from harness.stream import Stream
@@ -87,6 +91,10 @@ class Options:
     """Name or path of a policy that replaces the bench's."""
     order: Path | None = None
     """File of the work order that the run carries out."""
+    dut: str = ""
+    """Serial number that the device under test must say."""
+    answers: Path | None = None
+    """File with what a person would answer to prompts."""
 
 
 def read_key(path: Path) -> bytes:
@@ -125,9 +133,11 @@ class Run:
     def __init__(self, bench: Bench, options: Options) -> None:
         self.bench = bench
         self.options = options
-        self.policy_text = read_policy(options.policy or bench.policy)
-        self.policy = parse_policy(self.policy_text)
-        if self.policy.rehearsal and not bench.simulated:
+        named = options.policy or bench.policy
+        self.policy_text = read_policy(named) if named else ""
+        self.policy: Policy | None = parse_policy(self.policy_text) if named else None
+        self.accepting = None if bench.dut is None else Accepting(bench, bench.dut, options.dut, options.answers)
+        if self.policy is not None and self.policy.rehearsal and not bench.simulated:
             raise BenchError(
                 f"a policy for real links on bench {bench.name}", f"{self.policy.id}, a rehearsal", "choose metro-2027"
             )
@@ -145,10 +155,18 @@ class Run:
         self.log: log.Log | None = None
         self.folder: RunFolder | None = None
         self.steps: list[tuple[str, str, plan.Step]] = []
+        self.procedures: list[tuple[str, str]] = []
+        """(test, procedure) of what is accepted."""
         self.shortened: list[str] = []
         self._stage: stage.Stage | None = None
         self._calibrations: dict[tuple[str, int, int], Calibration] = {}
         self._keys: dict[str, bytes | None] = {}
+        self._routes: dict[str, Route] = {}
+        """What the run itself found of a link's fibre, in place of what the bench file says."""
+        self.outcomes: tuple[Outcome, ...] = ()
+        """What became of each instrument in the end."""
+        self.observe_part: Callable[[str, int, int], None] = lambda *_: None
+        """(procedure, parts done, of how many): told when a part of an acceptance is done."""
         self.tai_utc_s = leap.tai_utc_now()
 
     # -- the plan --------------------------------------------------------------------------------------------
@@ -168,21 +186,38 @@ class Run:
         self.shortened += [f"{stream.name}: {note}" for note in notes if f"{stream.name}: {note}" not in self.shortened]
         return stream
 
+    @property
+    def linked(self) -> Policy:
+        """The policy that links are certified by. Raises BenchError when the bench has none."""
+        if self.policy is None:
+            raise BenchError(f"a policy on bench {self.bench.name}", "none", "name one under [bench] policy")
+        return self.policy
+
     def requirement(self, requirement_id: str) -> Requirement:
         """The policy's requirement. Raises BenchError when the policy does not have it."""
-        for each in self.policy.requirements:
+        for each in self.linked.requirements:
             if each.id == requirement_id:
                 return each
         raise BenchError(
-            f"requirement {requirement_id} in policy {self.policy.id}",
-            ", ".join(each.id for each in self.policy.requirements),
+            f"requirement {requirement_id} in policy {self.linked.id}",
+            ", ".join(each.id for each in self.linked.requirements),
             "choose a policy that has it, or correct the plan's @step",
         )
 
-    def commit(self, steps: Sequence[tuple[str, str, plan.Step]], *, collect_only: bool) -> None:
-        """Fix what will be measured, put it on disk and journal its hash, before anything is measured."""
+    def commit(
+        self,
+        steps: Sequence[tuple[str, str, plan.Step]],
+        procedures: Sequence[tuple[str, str]] = (),
+        *,
+        collect_only: bool,
+    ) -> None:
+        """Fix what will be measured, put it on disk and journal its hash, before anything is measured.
+
+        ``procedures``: (test, procedure) of the device under test, in their order.
+        """
         self.steps = list(steps)
-        planned = []
+        self.procedures = list(procedures)
+        planned, tested = [], [test for test, _, _ in steps]
         for test, link, step in steps:
             self.requirement(step.requirement)
             planned.append(
@@ -195,7 +230,11 @@ class Run:
             )
         if collect_only:
             return
+        if self.accepting is not None and procedures:
+            self.accepting.connect()
         simulated = ["simulated bench"] if self.bench.simulated else self._virtual()
+        if self.accepting is not None and self.accepting.opened is not None:
+            simulated += self.accepting.opened.simulated
         body: dict[str, object] = {
             "schema": "millicert-plan/1",
             "steps": planned,
@@ -206,7 +245,7 @@ class Run:
                 "operator": self.options.operator or self.bench.operator,
                 "lab": asdict(self.bench.lab),
                 "machine": {name: told for name, told in provenance.machine().items() if name != "boot_id"},
-                "plans": sorted({test.split("::")[0] for test, _, _ in steps}),
+                "plans": sorted({test.split("::")[0] for test in (*tested, *(test for test, _ in procedures))}),
                 "simulated": simulated,
                 "links": [link.name for link in self.bench.links],
                 "incomplete": self._unplanned() + self.shortened + self._departures(),
@@ -215,6 +254,8 @@ class Run:
             },
             **({} if self.order is None else {"order": {**self.order.told, "envelope": self.order.envelope}}),
         }
+        if self.accepting is not None:
+            body["optical"] = self.accepting.plan([name for _, name in procedures])
         if self.options.resume:
             self._resume(body)
             return
@@ -225,6 +266,7 @@ class Run:
             body,
             bench=self.bench.text,
             policy=self.policy_text,
+            profile="" if self.accepting is None else self.accepting.text,
             environment={"software": provenance.software(), "machine": provenance.machine()},
             secret=secrets.token_bytes(redaction.SECRET_OCTETS),
         )
@@ -238,8 +280,8 @@ class Run:
                 self.log = log.Log.of(self.options.results, book.simulated)
             if book.logged is None:
                 # Where nothing is measured nothing can be certified: no attempt at what the policy asks.
-                idle = self.options.preflight_only or not self.steps
-                wanted = [] if idle else [each.id for each in self.policy.requirements]
+                idle = self.options.preflight_only or not (self.steps or self.procedures)
+                wanted = [] if idle else self._asked()
                 found = self.log.plan(
                     folder.name,
                     history.item(self.bench.name, [link.name for link in self.bench.links], wanted),
@@ -254,6 +296,11 @@ class Run:
             folder.close()
             raise
 
+    def _asked(self) -> list[str]:
+        """Ids of all requirements, of the links and of the device under test."""
+        links = [] if self.policy is None else [each.id for each in self.policy.requirements]
+        return links + ([] if self.accepting is None else [each.id for each in self.accepting.profile.requirements])
+
     def _virtual(self) -> list[str]:
         """Links of a real bench that leave through veth, lo or tap: then it is a simulation all the same."""
         found: set[str] = set()
@@ -265,6 +312,8 @@ class Run:
     def _unplanned(self) -> list[str]:
         """What the policy wants and this run's selection of tests leaves out."""
         planned = {(link, step.requirement) for _, link, step in self.steps}
+        if self.policy is None:
+            return []
         return [
             f"{each.id} on {link.name} is not among the tests selected"
             for each in self.policy.requirements
@@ -329,7 +378,8 @@ class Run:
                 here = self.stage.link(link)
                 stream = replace(next(iter(streams.values()), Stream("probe", 1, 0, PROBE_SIZE)), flows=1)
                 with self.stage.scene(here, stream, self.key(link), unknown) as scene:
-                    able = timestamping.enable(scene.sockets[0].fileno())
+                    nic = here.stamps == "nic"
+                    able = timestamping.enable(scene.sockets[0].fileno(), nic, here.endpoint.interface)
                     asked[link.name] = engine.probe(here, stream, scene.sockets, scene.near, self.key(link)), able
             return asked[link.name]
 
@@ -344,19 +394,56 @@ class Run:
                 stamps=lambda link: ask(link)[1],
                 facts=timestamping.interface_facts,
                 port=lambda link: self.stage.port(self.stage.link(link)),
+                optics=None if self.accepting is None or not self.procedures else self._open_optics,
             )
         )
         self.opened.journal.append("run.preflight", rows=[asdict(row) for row in table.rows])
         return table
 
+    def _open_optics(self) -> Optics:
+        """The instruments, opened, with what they are and how long the procedures will take."""
+        accepting = self.accepting
+        if accepting is None:
+            raise BenchError("a device under test", "none", "name one under [dut] in the bench file")
+        estimates = accepting.begin(self.opened, self.observe_part, lambda: self.stop.reason)
+        opened = accepting.opened
+        devices = {} if opened is None else opened.devices
+        return Optics(
+            {name: str(device.identity) for name, device in devices.items()},
+            [(each.procedure, each.seconds) for each in estimates],
+            {name: tuple(device.unconfirmed) for name, device in devices.items()},
+        )
+
     # -- measuring -------------------------------------------------------------------------------------------
+
+    def accept(self, procedure: str) -> list[Mapping[str, Any]]:
+        """Carry out a procedure on the device under test; its requirements, judged and journaled."""
+        if self.accepting is None:
+            raise BenchError("a device under test", "none", "name one under [dut] in the bench file")
+        self.measuring = True
+        try:
+            self.accepting.run(procedure)
+        except Exception as why:
+            self.note_error(f"{procedure}: {type(why).__name__}: {why}")
+            raise
+        finally:
+            self.measuring = False
+        rows = self.accepting.judged(procedure)
+        if procedure == PATH:
+            self._routes |= self.accepting.routes()
+        for row in rows:
+            self.opened.journal.append(
+                "run.verdict", requirement=row["id"], measurement=procedure, verdict=row["verdict"]
+            )
+        return rows
 
     def measure(self, link_name: str, step: plan.Step, observe: Callable[[engine.Progress], None]) -> Measurement:
         """Run a step's stream on a link, with evidence before, during and after; on disk when this returns.
 
         A measurement that an interrupted run had finished is carried, not repeated.
         """
-        link = self.stage.link(self.bench.link(link_name))
+        declared = self.bench.link(link_name)
+        link = self.stage.link(replace(declared, route=self._routes.get(link_name, declared.route)))
         stream = replace(self.stream_of(step, link_name), seed=secrets.token_hex(16))
         name = f"{link.name}-{stream.name}"
         if name in self.opened.finished:
@@ -514,7 +601,7 @@ class Run:
 
     def certify(self, requirement_id: str, measurement: Measurement) -> tuple[Mapping[str, Any], str]:
         """One requirement on one measurement, judged and journaled; the whole result is judged again at the end."""
-        policy = self.policy.model_copy(update={"requirements": (self.requirement(requirement_id),)})
+        policy = self.linked.model_copy(update={"requirements": (self.requirement(requirement_id),)})
         result = judge([measurement], policy, {})
         self.opened.journal.append(
             "run.verdict", requirement=requirement_id, measurement=measurement.id, verdict=result["verdict"]
@@ -541,6 +628,7 @@ class Run:
         result that cannot be written is still returned: a full disk must not hide a FAIL; ``unsealed`` says why.
         """
         try:
+            self.make_safe()
             if self.folder is None:
                 return None
             if cut_off:
@@ -557,6 +645,11 @@ class Run:
             if self._stage is not None:
                 self._stage.close()
                 self._stage = None
+
+    def make_safe(self) -> None:
+        """Lasers off, shutters closed, read back; what came of it is in ``outcomes``."""
+        if self.accepting is not None and self.accepting.opened is not None:
+            self.outcomes = self.accepting.close()
 
     def _write(self, result: Mapping[str, Any], *, seal: bool) -> None:
         folder = self.opened
@@ -600,11 +693,22 @@ class Run:
         """Bench, clock, policy, results: what the engineer checks first."""
         kind = phrases.SIMULATED.to(lang) if self.bench.simulated else ""
         state = Kernel("here").poll(time.time_ns())
+        judged = []
+        if self.policy is not None:
+            judged.append(
+                f"policy    {self.policy.id} version {self.policy.version}: "
+                + ", ".join(f"{each.id} <= {each.limit_ns} ns" for each in self.policy.requirements)
+            )
+        if self.accepting is not None:
+            profile, dut = self.accepting.profile, self.accepting.dut
+            judged.append(
+                f"accepts   {dut.instrument} ({dut.kind}) by profile {profile.id} version {profile.version}: "
+                f"{len(profile.requirements)} requirements"
+            )
         return [
             f"bench     {self.bench.name}  {self.bench.title}  {kind}".rstrip(),
             f"clock     {state.raw}",
-            f"policy    {self.policy.id} version {self.policy.version}: "
-            + ", ".join(f"{each.id} <= {each.limit_ns} ns" for each in self.policy.requirements),
+            *judged,
             f"results   {self.options.results.resolve()}",
         ]
 
@@ -613,7 +717,12 @@ class Run:
         total = sum(self.stream_of(step, link).duration_ns for _, link, step in self.steps) // 1_000_000_000
         if self.bench.simulated and not self.bench.calibrations:
             total += CALIBRATION_S * len(self.steps)
-        lines = [f"plan      {len(self.steps)} streams, about {-(-total // 60)} min"]
+        lines = []
+        if self.steps or not self.procedures:
+            lines.append(f"plan      {len(self.steps)} streams, about {-(-total // 60)} min")
+        if self.procedures:
+            names = ", ".join(name for _, name in self.procedures)
+            lines.append(f"plan      {len(self.procedures)} procedures: {names}")
         if self.folder is not None:
             lines.append(f"run       {self.folder.path}")
         return lines + [f"          {note}" for note in self.shortened]

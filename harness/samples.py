@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
@@ -79,6 +79,27 @@ class Samples:
         stamps = (self.t1, self.t2, self.t3, self.t4)
         whole: npt.NDArray[np.bool_] = np.logical_and.reduce([stamp != MISSING for stamp in stamps])
         return whole
+
+
+def one_clock_an_end(samples: Samples, *, near_nic: bool = False) -> Samples:
+    """The samples with one clock at each end: where a NIC stamped at an end, what it did not stamp there is MISSING.
+
+    A NIC's stamps are its PHC's, those of kernel and user space the system clock's; the two may be seconds apart, so a
+    stamp that fell back to the other clock is no stamp of this one. ``near_nic``: the near end was asked for NIC
+    stamps, so others never count there. Samples without any NIC stamp come back as they are.
+    """
+    changed: dict[str, Column] = {}
+    flags = samples.flags
+    for names, wanted in ((("t1", "t4"), near_nic), (("t2", "t3"), False)):
+        sources = {name: source(samples.flags, int(name[1])) for name in names}
+        if not wanted and not any(bool((each == NIC).any()) for each in sources.values()):
+            continue
+        for name, each in sources.items():
+            strange = (each != NIC) & (getattr(samples, name) != MISSING)
+            if bool(strange.any()):
+                changed[name] = np.where(strange, MISSING, getattr(samples, name))
+                flags = np.where(strange, flags & ~(3 << (2 * (int(name[1]) - 1))), flags)
+    return replace(samples, flags=flags, **changed) if changed else samples
 
 
 COLUMNS: Final = tuple(f.name for f in fields(Samples))

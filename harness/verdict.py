@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 
 class Verdict(StrEnum):
@@ -153,3 +153,46 @@ RULES: Final[dict[str, Callable[[Claim], Finding]]] = {
 def decide(rule: str, claim: Claim) -> Finding:
     """The finding of a rule by its id; KeyError names an unknown one."""
     return RULES[rule](claim)
+
+
+@dataclass(frozen=True, slots=True)
+class FigureClaim:
+    """What the rule of an acceptance decides on; all numbers in the requirement's unit."""
+
+    limit: int
+    sense: Literal["max", "min"]
+    value: int | None
+    expanded: int
+    """U = k u_c."""
+    side: Literal["", "at-most", "at-least"] = ""
+    """What is known of the truth beside the value: only that it is the value or less, or more."""
+    doubted: bool = False
+    """A check on which any verdict rests is red."""
+
+
+def oxc_g1_1(claim: FigureClaim) -> tuple[Verdict, str]:
+    """OXC-G1 version 1: guard band w = U on both sides of a limit (ILAC-G8:09/2019, JCGM 106), as OWD-G1 for delays.
+
+    PASS: value + U <= L. FAIL: value - U > L. INVALID: a check is red, or there is no value. INDETERMINATE otherwise,
+    and where a bound alone cannot decide. For a least value, mirrored. Risk of false acceptance at most
+    2.28 % a figure.
+    """
+    if claim.doubted:
+        return Verdict.INVALID, "doubt"
+    if claim.value is None:
+        return Verdict.INVALID, "no-value"
+    beyond = claim.value - claim.limit if claim.sense == "max" else claim.limit - claim.value
+    worse = {"max": "at-least", "min": "at-most"}[claim.sense]
+    if beyond + claim.expanded <= 0:
+        return (Verdict.INDETERMINATE, "one-sided") if claim.side == worse else (Verdict.PASS, "within")
+    if beyond - claim.expanded > 0:
+        return (Verdict.FAIL, "beyond") if claim.side in {"", worse} else (Verdict.INDETERMINATE, "one-sided")
+    return Verdict.INDETERMINATE, "guard-band"
+
+
+FIGURE_RULES: Final[dict[str, Callable[[FigureClaim], tuple[Verdict, str]]]] = {"oxc-g1/1": oxc_g1_1}
+
+
+def decide_figure(rule: str, claim: FigureClaim) -> tuple[Verdict, str]:
+    """The verdict of a rule by its id, with the key of its reason; KeyError names an unknown one."""
+    return FIGURE_RULES[rule](claim)

@@ -107,7 +107,7 @@ def _advise(policy: Policy, link: Link, requirement: Requirement, stream: Stream
     expected = flight_ps // 1000 + assumed.equipment_ns if flight_ps else None
     hopeless = link.route is not None and int(link.route.flight) - 2 * link.route.u_ps > limit * 1000
     found = bracket(link)
-    free = -(-bracket_budget(policy, limit).expanded_ps // 1000)
+    free = -(-bracket_budget(policy, limit).expanded // 1000)
     turnaround = 0 if found.turnaround and found.cap_ns >= assumed.turnaround_ns else assumed.turnaround_ns
     rest = limit - free - turnaround + found.reverse_floor_ns - 2 * assumed.equipment_ns
     reach_ns = max(0, rest) // 2
@@ -148,7 +148,7 @@ def _expanded(policy: Policy, equipment: Equipment, calibration: Calibration | N
         shared="",
         calibration=calibration,
     )
-    return -(-made.expanded_ps // 1000)
+    return -(-made.expanded // 1000)
 
 
 def _calibration(stream: Stream) -> Calibration:

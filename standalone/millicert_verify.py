@@ -1040,6 +1040,21 @@ class Measured:
         return len(self.rows["t1"])
 
 
+def one_clock_an_end(rows: Columns, near_nic: bool) -> None:
+    """Where a NIC stamped at an end, what it did not stamp there is of another clock, and counts as not taken."""
+    flags = rows["flags"]
+    for stamps, wanted in (((0, 3), near_nic), ((1, 2), False)):
+        shifts = [2 * stamp for stamp in stamps]
+        if not wanted and not any((flag >> shift) & 3 == NIC for flag in set(flags) for shift in shifts):
+            continue
+        for stamp, shift in zip(stamps, shifts):
+            column = rows[STAMPS[stamp]]
+            for at, flag in enumerate(flags):
+                if (flag >> shift) & 3 != NIC and column[at] != NEVER:
+                    column[at] = NEVER
+                    flags[at] &= ~(3 << shift)
+
+
 def measured(folder: Path) -> Measured:
     """Reads a measurement's folder."""
     rows: Columns = {name: array("q") for name in COLUMNS}
@@ -1049,6 +1064,7 @@ def measured(folder: Path) -> Measured:
     facts = parse(octets(folder / "measurement.json"), f"{folder.name}/measurement.json")
     if facts.get("schema") != "millicert-measurement/1":
         raise FormatError(f"{folder.name}/measurement.json is of another schema")
+    one_clock_an_end(rows, facts["link"].get("stamps") == "nic")
     lines = octets(folder / "evidence.jsonl").split(b"\n")
     if lines.pop():
         raise FormatError(f"{folder.name}/evidence.jsonl ends in a torn line")
@@ -1496,6 +1512,8 @@ def believable(site: str, link: dict[str, Any], state: dict[str, Any]) -> bool:
         return False
     if state["source"] == "in-band":
         return site == link["far"]["name"] and link.get("far_clock_trusted") is True
+    if state["source"] in {"kernel", "chrony"} and link.get("stamps") == "nic" and site == link["near"]["name"]:
+        return False  # the packets carry the time of the NIC's own clock
     return state["source"] in KNOWING | REFERENCE | {"kernel"}
 
 
@@ -3311,6 +3329,10 @@ class Folder:
         more: dict[str, Any] = {}
         if self.book is None:
             yield Row(4, "result", UNCHECKED, "the run's journal cannot be read", True)
+            return
+        if "data/profile.toml" in self.book.committed:
+            said = "it accepts a device by optical readings, which needs millicert; here it is verified up to --level 1"
+            yield Row(4, "result", UNCHECKED, said, True)
             return
         if self.original is not None:
             if set(self.original) - {"schema", "run", "manifest_sha256", "reason", "judged_utc_ns"}:

@@ -9,7 +9,18 @@ from typing import Any
 
 from harness.archive import farjournal, joining, superseding
 from harness.archive.farjournal import FarJournal, beside
-from harness.archive.folder import ENVIRONMENT, JOURNAL, PLAN, POLICY, RESULT, Judge, certify, measurements, provenance
+from harness.archive.folder import (
+    ENVIRONMENT,
+    JOURNAL,
+    PLAN,
+    POLICY,
+    RESULT,
+    Judge,
+    certify,
+    judgement,
+    measurements,
+    provenance,
+)
 from harness.archive.keys import Trust, small_file
 from harness.archive.ledger import ledger
 from harness.canonical import canonical, parse_object, plain
@@ -65,7 +76,8 @@ def attach(
         closures=closing,
     )
     text = policy.decode()
-    result = dict(judge(joined, text, {**provenance(run, book), **superseding.told(reference, text)}))
+    told = {**provenance(run, book), **superseding.told(reference, text)}
+    result = judgement(run, book, judge, joined, text, told)
     contents = {
         POLICY: policy,
         ENVIRONMENT: canonical({"software": plain(dict(here()))}),

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from harness.archive import bag, redaction
+from harness.archive import bag, optical, redaction
 from harness.archive.ledger import (
     ADOPTED,
     COMMITTED,
@@ -36,6 +36,7 @@ from harness.disk import PARTIAL, make_directory, read_file, refusal, write_file
 from harness.errors import ArchiveError
 from harness.journal import Instants, Journal, host_instants, read
 from harness.measurement import Calibration, Measurement
+from harness.reading import DONE, PART
 from harness.samples import COLUMNS
 
 Judge = Callable[[Sequence[Measurement], str, Mapping[str, JSON]], Mapping[str, Any]]
@@ -60,10 +61,25 @@ _RUN: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 def certify(measurements: Sequence[Measurement], policy_text: str, provenance: Mapping[str, JSON]) -> Mapping[str, Any]:
     """The harness's own judge, `harness.certificate.judge`, under the policy in ``policy_text`` (TOML)."""
-    from harness.certificate import judge  # noqa: PLC0415 - only who judges needs the judging half of the house
+    from harness.certificate import judge, without_links  # noqa: PLC0415 - only who judges needs that half of the house
     from harness.policy import parse  # noqa: PLC0415
 
+    if not policy_text and not measurements:
+        return without_links(provenance)
     return judge(measurements, parse(policy_text), provenance)
+
+
+def judgement(
+    run: Path,
+    book: Ledger,
+    judge: Judge,
+    measured: Sequence[Measurement],
+    policy_text: str,
+    told: Mapping[str, JSON],
+) -> dict[str, Any]:
+    """The content of result.json for the run at ``run``: its links by ``judge``, its optical readings beside them."""
+    result = dict(judge(measured, policy_text, told))
+    return optical.accepted(result, run) if optical.is_optical(book) else result
 
 
 def file_name(text: str) -> str:
@@ -175,6 +191,7 @@ class RunFolder:
         *,
         bench: str = "",
         policy: str = "",
+        profile: str = "",
         environment: Mapping[str, object] | None = None,
         instants: Instants = host_instants,
         token: str | None = None,
@@ -204,6 +221,7 @@ class RunFolder:
                 PLAN: canonical(plain(plan)),
                 BENCH: bench.encode(),
                 POLICY: policy.encode(),
+                **({optical.PROFILE: profile.encode()} if profile else {}),
                 ENVIRONMENT: canonical(plain(environment or {})),
                 **({} if secret is None else {REDACTION: redaction.secret_file(secret)}),
             }
@@ -391,6 +409,13 @@ class RunFolder:
         write_file(self.path / path, data)
         self.journal.append(FILE, path=path, sha256=sha256(data))
 
+    def keep_trace(self, name: str, data: bytes) -> None:
+        """Put a recorded trace into data/traces, journaled with its hash; one of that name is replaced."""
+        path = f"data/{optical.TRACES}/{file_name(name)}"
+        make_directory((self.path / path).parent)
+        write_file(self.path / path, data)
+        self.journal.append(FILE, path=path, sha256=sha256(data))
+
     def keep_artefact(self, artefact_id: str, data: bytes) -> None:
         """Put the calibration artefact that the bench names into data/calibration, journaled with its hash; once."""
         path = artefact_path(artefact_id)
@@ -403,7 +428,8 @@ class RunFolder:
     def judged(self, judge: Judge = certify) -> dict[str, Any]:
         """The result of what is on disk; the measurements are read back, so it is what an auditor will find."""
         book = self.ledger
-        return dict(judge(measurements(self.path, book), self.policy, provenance(self.path, book)))
+        told = provenance(self.path, book)
+        return judgement(self.path, book, judge, measurements(self.path, book), self.policy, told)
 
     def judge(self, judge: Judge = certify) -> dict[str, Any]:
         """Judge what is on disk, write result.json (canonical) and return its content."""
@@ -420,7 +446,8 @@ class RunFolder:
             raise ArchiveError("every measurement finished", ", ".join(self._writers), "finish them before sealing")
         kinds = [
             e.kind for e in self.journal.entries
-            if e.kind in (FINISHED, SET_ASIDE) or (e.kind in (FILE, ADOPTED) and e.data.get("path") == RESULT)
+            if e.kind in (FINISHED, SET_ASIDE, PART, DONE)
+            or (e.kind in (FILE, ADOPTED) and e.data.get("path") == RESULT)
         ]  # fmt: skip
         if kinds[-1:] != [FILE]:
             self.judge(judge)

@@ -80,6 +80,15 @@ _TREE: Final[Mapping[str, Any]] = {
         "measurement site source admissible polls first_ns last_ns synchronised max_bound_ns bound_unknown "
         "max_skew_ppb tai_utc_s leap_pending"
     ),
+    "acceptance": _all("schema verdict complete started_ns ended_ns")
+    | {
+        "profile": _all("id version kind year title_zh title_en sha256"),
+        "incomplete_reasons": FREE,
+        "requirements": _all(
+            "id procedure figure title_zh title_en unit sense limit rule method year source confirmed confirmation "
+            "definition_zh definition_en verdict reason_zh reason_en count counts"
+        ),
+    },
     "calibrations": _all("measurement expires applied bias_ns spread_ns samples rate_pps size planes"),
 }
 """What is shown; everything else, whatever a later version adds, is hidden. Lists are looked through."""

@@ -24,6 +24,7 @@ from harness.archive.folder import (
     artefact_path,
     certify,
     file_name,
+    judgement,
     measurements,
     policy_id,
     provenance,
@@ -467,7 +468,8 @@ def _result(case: Case, book: Ledger) -> Check:
     """result.json against what the records of the run give under the policy beside it."""
     try:
         policy = read_file(case.path / POLICY).decode()
-        found = dict(case.judge(_measured(case, book), policy, {**provenance(case.run, book), **case.more}))
+        told = {**provenance(case.run, book), **case.more}
+        found = judgement(case.run, book, case.judge, _measured(case, book), policy, told)
         recomputed = canonical(found)
         stated = read_file(case.path / RESULT)
         if stated == recomputed:
@@ -616,7 +618,7 @@ def judge_again(
     environment = canonical({"software": plain(dict(here()))})
     book = ledger(read(path / JOURNAL).entries)
     told = {**provenance(path, book), **superseding.told(original, policy_text)}
-    result = dict(judge(measurements(path, book), policy_text, told))
+    result = judgement(path, book, judge, measurements(path, book), policy_text, told)
     contents = {POLICY: policy_text.encode(), ENVIRONMENT: environment, RESULT: canonical(result)}
     return superseding.write(path, f"judged-{policy_id(policy_text)}", original, contents, at), result
 

@@ -61,6 +61,12 @@ def table(title: Phrase, columns: list[dict[str, Any]], rows: Iterable[Sequence[
     return {"title": pair(title), "columns": columns, "rows": [list(row) for row in rows]}
 
 
+def listed(mapping: Result, key: str) -> Sequence[Any]:
+    """The list under a key; empty where there is none, or where it is hidden (`harness.archive.redaction`)."""
+    found = mapping.get(key)
+    return found if isinstance(found, (list, tuple)) else ()
+
+
 def directions(result: Result) -> list[tuple[Result, Result]]:
     """Every (requirement, direction) of a result, in order."""
     return [(r, d) for r in result.get("requirements") or [] for d in r.get("directions") or []]

@@ -14,7 +14,7 @@ FAILURE_TYPE: Final = {"FAIL": "nonconforming", "INDETERMINATE": "indeterminate"
 
 
 def junit(result: Mapping[str, Any]) -> bytes:
-    """One test case per requirement, link and direction.
+    """One test case per requirement, link and direction; one per requirement of an acceptance, never one per port.
 
     PASS passes; FAIL and INDETERMINATE are failures of their own types, so that no CI takes either for a success;
     INVALID is an error.
@@ -32,6 +32,15 @@ def junit(result: Mapping[str, Any]) -> bytes:
             elif verdict != "PASS":
                 counts["errors"] += 1
                 ET.SubElement(case, "error", type="invalid", message=each["reason_en"])
+    for row in (result.get("acceptance") or {}).get("requirements", ()):
+        counts["tests"] += 1
+        case = ET.SubElement(suite, "testcase", classname=row["id"], name=row["figure"])
+        if row["verdict"] in FAILURE_TYPE:
+            counts["failures"] += 1
+            ET.SubElement(case, "failure", type=FAILURE_TYPE[row["verdict"]], message=row["reason_en"])
+        elif row["verdict"] != "PASS":
+            counts["errors"] += 1
+            ET.SubElement(case, "error", type="invalid", message=row["reason_en"])
     if not result["complete"]:
         counts["tests"] += 1
         counts["errors"] += 1

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from harness.report.cells import listed
+
 COLUMNS: Final = (
     "run_id", "utc_start", "utc_end", "simulated", "plan_id", "plan_rev", "step_id", "requirement_id", "dut_sn",
     "dut_pn", "dut_rev", "site", "station", "operator", "link", "direction", "port_in", "port_out", "scope", "basis",
@@ -81,6 +83,40 @@ def rows(result: Mapping[str, Any], hashes: Mapping[str, str]) -> Iterator[Row]:
             for flow in way["flows"]:
                 for key, name in _PER_FLOW:
                     yield _row(context, _figure(flow, key, name))
+    yield from _accepted(result.get("acceptance") or {}, common)
+
+
+def _accepted(found: Mapping[str, Any], common: Row) -> Iterator[Row]:
+    """Every figure of an acceptance, in the unit of its requirement."""
+    dut: Mapping[str, Any] = found.get("dut") or {}
+    for row in listed(found, "requirements"):
+        names = listed(row, "columns")
+        context = common | {
+            "dut_sn": _text(dut.get("serial")) or common["dut_sn"],
+            "step_id": row["procedure"],
+            "requirement_id": row["id"],
+            "raw_file": "data/journal.jsonl",
+        }
+        for cells in listed(row, "rows"):
+            named = dict(zip(names, cells, strict=True))
+            rest = {k: v for k, v in named.items() if k not in {"in", "out", "value", "U", "side", "verdict"}}
+            yield _row(
+                context,
+                {
+                    "scope": "; ".join(f"{k} {v}" for k, v in rest.items()),
+                    "port_in": _text(named.get("in")),
+                    "port_out": _text(named.get("out")),
+                    "basis": _text(named["side"]) or "read",
+                    "quantity": row["figure"],
+                    "value": _text(named["value"]),
+                    "unit": row["unit"],
+                    "comparator": "LE" if row["sense"] == "max" else "GE",
+                    "limit": _text(row["limit"]),
+                    "U_k2": _text(named["U"]),
+                    "decision_rule": row["rule"],
+                    "verdict": named["verdict"],
+                },
+            )
 
 
 def _calibrated_until(result: Mapping[str, Any], measurement: str) -> str:

@@ -44,8 +44,10 @@ def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
     Entries: {"letter", "name", "value", "missing"}; exactly one of value and missing is not empty.
     """
     provenance: Result = result.get("provenance") or {}
+    accepted: Result = result.get("acceptance") or {}
     times = [
-        (q.integer(s.get("started_ns")), q.integer(s.get("ended_ns"))) for s in (provenance, *result.get("streams", []))
+        (q.integer(s.get("started_ns")), q.integer(s.get("ended_ns")))
+        for s in (provenance, *result.get("streams", []), accepted)
     ]
     started = min((first for first, _ in times if first), default=None)
     ended = max((last for _, last in times if last), default=None)
@@ -71,7 +73,7 @@ def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
         ),
         "f": (
             Phrase("方法", "Method"),
-            f"{policy.get('id', '')} {policy.get('version', '')}; RFC 8762/8972, RFC 7679; {phrases.VERSION}",
+            "; ".join([*_methods(policy, accepted), phrases.VERSION]),
             absent,
         ),
         "g": (
@@ -131,6 +133,18 @@ def particulars(result: Result, issued_ns: int) -> list[dict[str, Any]]:
     return entries
 
 
+def _methods(policy: Result, accepted: Result) -> list[str]:
+    """By what links were measured and a device accepted."""
+    found = []
+    if policy:
+        found.append(f"{policy.get('id', '')} {policy.get('version', '')}; RFC 8762/8972, RFC 7679")
+    if accepted:
+        profile: Result = accepted.get("profile") or {}
+        methods = dict.fromkeys(str(each.get("method")) for each in accepted.get("requirements") or [])
+        found.append(f"{profile.get('id', '')} {profile.get('version', '')}; {', '.join(methods)}")
+    return found
+
+
 def _entry(letter: str, name: Phrase, value: str | Phrase, missing: Phrase) -> dict[str, Any]:
     has = value if isinstance(value, Phrase) else value.strip()
     return {
@@ -144,9 +158,11 @@ def _entry(letter: str, name: Phrase, value: str | Phrase, missing: Phrase) -> d
 def _of_a_test(result: Result, provenance: Result) -> list[dict[str, Any]]:
     """What a report of a test states beyond 7.8.2.1."""
     machine: Result = provenance.get("machine") or {}
-    rules = sorted({rule for r in result.get("requirements", []) for rule in r.get("rule_ids", [])})
+    accepted: Result = result.get("acceptance") or {}
+    judged = [*result.get("requirements", []), *accepted.get("requirements", [])]
+    rules = sorted({rule for r in judged for rule in r.get("rule_ids") or [r.get("rule")]})
     again: Result = provenance.get("judged_again") or {}
-    named = _joined(*(str(r.get("id")) for r in result.get("requirements", [])), *rules)
+    named = _joined(*(str(r.get("id")) for r in judged), *rules)
     conditions = _joined(*(_words(machine.get(key)) for key in ("cpu", "kernel", "clocksource")))
     items: dict[str, tuple[Phrase, str | Phrase, Phrase]] = {
         "7.8.3.1 a": (

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import typst
 
+from harness.report import acceptance
 from harness.report.glyphs import FONTS, SYSTEM_FONTS, ReportError, system_font, uncovered
+from harness.report.pictures import pictures
 from harness.report.quantity import delay, integer, limit
 from harness.report.sheet import sheet
 
@@ -81,6 +83,12 @@ def pdf(
     """
     data = sheet(result, digest=hashlib.sha256(result_json).hexdigest(), issued_ns=timestamp * 1_000_000_000)
     data["pictures"] = _pictures(result, plots)
+    data["acceptance"] = acceptance.sheet(result)
+    drawn = pictures(result, system_fonts=system_fonts)
+    data["acceptance_pictures"] = [
+        {"file": f"plot-{key}.svg", "alt": f"{zh} / {en}", "caption": {"zh": zh, "en": en}}
+        for key, (_, zh, en) in drawn.items()
+    ]
     template = (Path(__file__).parent / "certificate.typ").read_bytes()
     missing = uncovered("".join(_words(data)))
     files = {
@@ -88,6 +96,7 @@ def pdf(
         "data.json": json.dumps(data, ensure_ascii=False).encode(),
         "result.json": result_json,
         **{f"plot-{key}.svg": svg for key, svg in plots.items()},
+        **{f"plot-{key}.svg": svg for key, (svg, _, _) in drawn.items()},
     }
     with tempfile.TemporaryDirectory(prefix="millicert-font-") as borrowed:  # Typst takes directories of fonts only
         if missing:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from harness.link import Direction
 from harness.measurement import Measurement
-from harness.report.glyphs import FONTS, SYSTEM_FONTS, system_font, uncovered
+from harness.report.drawing import BLUE, GREEN, GREY, ORANGE, RED, style, svg
+from harness.report.glyphs import SYSTEM_FONTS
 from harness.report.quantity import count, delay, integer, limit
 from harness.samples import MISSING, RECEIVED, SENT, Column
 
@@ -32,14 +28,12 @@ INFINITE: Final = int(np.iinfo(np.int64).max)
 _COUNTED_FROM: Final = 1 << 20
 """From this many delays on, counting beats sorting: 36 million in well under a second instead of five."""
 _BULK_NS: Final = 1 << 24
-_FAMILY: Final = "millicert report"
 _WIDTHS_MS: Final = (
     100,
     200,
     500,
     *(1000 * s for s in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)),
 )
-_INK, _GREY, _BLUE, _RED, _GREEN, _ORANGE = "#1f2328", "#818b98", "#0b57a4", "#c1121f", "#116329", "#b35c00"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,60 +141,6 @@ def round_trips(measurement: Measurement) -> Column:
     return np.asarray(np.where(lost, INFINITE, (s.t4 - s.t1) - (s.t3 - s.t2))[s.answered | lost], np.int64)
 
 
-def _family(file: Path, name: str) -> str:
-    """Make a font file known to matplotlib under a name that no font of this machine has."""
-    manager = font_manager.fontManager
-    if not any(entry.name == name for entry in manager.ttflist):
-        entry = font_manager.ttfFontProperty(font_manager.get_font(str(file)))
-        manager.ttflist.append(dataclasses.replace(entry, name=name))
-    return name
-
-
-@contextmanager
-def _style(text: str, system_fonts: Iterable[Path]) -> Iterator[None]:
-    """Settings under which equal data gives equal bytes: our font, outlines for text, a fixed salt for ids."""
-    families = [_family(FONTS / "NotoSansCJKsc-Regular.otf", _FAMILY)]
-    missing = uncovered(text)
-    if missing:
-        borrowed = system_font(missing, system_fonts)
-        families.append(_family(borrowed, f"{_FAMILY}, borrowed {borrowed}"))
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(
-            {
-                "font.family": families,
-                "font.size": 6.5,
-                "svg.hashsalt": "millicert",
-                "svg.fonttype": "path",
-                "axes.linewidth": 0.5,
-                "axes.facecolor": "none",
-                "axes.edgecolor": _GREY,
-                "axes.labelcolor": _INK,
-                "text.color": _INK,
-                "xtick.color": _INK,
-                "ytick.color": _INK,
-                "xtick.major.width": 0.5,
-                "ytick.major.width": 0.5,
-                "xtick.minor.visible": False,
-                "lines.linewidth": 1.1,
-                "legend.fontsize": 6.0,
-                "legend.frameon": False,
-                "axes.grid": True,
-                "grid.color": "#e4e8ec",
-                "grid.linewidth": 0.4,
-                "axes.axisbelow": True,
-            }
-        )
-        yield
-
-
-def _svg(figure: Figure) -> bytes:
-    """A figure as SVG without a date."""
-    out = io.BytesIO()
-    FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})  # type: ignore[no-untyped-call]
-    return out.getvalue()
-
-
 def _calibrated(result: Json, measurement: str) -> bool:
     """Whether the judge subtracted a calibration from a measurement."""
     return any(c.get("measurement") == measurement and c.get("applied") for c in result.get("calibrations") or [])
@@ -267,7 +207,7 @@ def _draw_ccdf(axes: Axes, measurement: Measurement, result: Mapping[str, Any], 
             _us(data.delay_ns),
             np.maximum(data.beyond, 0.5) / data.n,
             where="post",
-            color=_GREY if void else _BLUE,
+            color=GREY if void else BLUE,
             linestyle=":" if void else "-",
             label="基于时钟（无效） clock-based (INVALID)" if void else "基于时钟 clock-based",
         )
@@ -276,20 +216,20 @@ def _draw_ccdf(axes: Axes, measurement: Measurement, result: Mapping[str, Any], 
             _us(free.delay_ns),
             np.maximum(free.beyond, 0.5) / free.n,
             where="post",
-            color=_ORANGE,
+            color=ORANGE,
             linewidth=0.7,
             label="往返减周转 RTT − turnaround",
         )
     upper = integer(clock.get("upper_ns"))
     if limit_ns is not None:
-        _line(axes, limit_ns, _RED, f"L = {limit(limit_ns)}", "-")
+        _line(axes, limit_ns, RED, f"L = {limit(limit_ns)}", "-")
     if not void:
-        _line(axes, upper, _BLUE, f"UCB = {delay(upper)}")
+        _line(axes, upper, BLUE, f"UCB = {delay(upper)}")
     if floor_ps is not None:
-        _line(axes, floor_ps // 1000, _GREEN, f"下限 floor = {delay(estimate_ps=floor_ps, rounding='down')}", "-.")
+        _line(axes, floor_ps // 1000, GREEN, f"下限 floor = {delay(estimate_ps=floor_ps, rounding='down')}", "-.")
     if requirement.get("statistic") == "quantile":
         numerator, denominator = (int(x) for x in requirement["p"])
-        axes.axhline(1 - numerator / denominator, color=_GREY, linewidth=0.5, linestyle=":")
+        axes.axhline(1 - numerator / denominator, color=GREY, linewidth=0.5, linestyle=":")
     axes.set_yscale("log")
     axes.set_ylim(0.4 / max(data.n, 10), 1.6)
     # A few stray delays must not squeeze the rest: beyond twice the limit the curve leaves the frame, and says so.
@@ -320,9 +260,9 @@ def _draw_strip(axes: Axes, measurement: Measurement, result: Mapping[str, Any],
     axes.set_title(measurement.link.label(direction), fontsize=7)
     if data.n.size:
         for column, colour, name in (
-            (data.p999_ns, _ORANGE, "P99.9"),
-            (data.median_ns, _BLUE, "中位 median"),
-            (data.min_ns, _GREEN, "最小 min"),
+            (data.p999_ns, ORANGE, "P99.9"),
+            (data.median_ns, BLUE, "中位 median"),
+            (data.min_ns, GREEN, "最小 min"),
         ):
             finite = np.where(column == INFINITE, np.nan, _us(column))
             axes.plot(
@@ -334,7 +274,7 @@ def _draw_strip(axes: Axes, measurement: Measurement, result: Mapping[str, Any],
                 minutes[bad],
                 np.full(int(bad.sum()), 0.97),
                 transform=axes.get_xaxis_transform(),
-                color=_RED,
+                color=RED,
                 linestyle="none",
                 marker="v",
                 markersize=3,
@@ -343,7 +283,7 @@ def _draw_strip(axes: Axes, measurement: Measurement, result: Mapping[str, Any],
         top = axes.get_ylim()[1]
         limit_ns = integer(requirement.get("limit_ns"))
         if limit_ns is not None and limit_ns / 1000 < top:
-            axes.axhline(limit_ns / 1000, color=_RED, linewidth=0.9, label=f"L = {limit(limit_ns)}")
+            axes.axhline(limit_ns / 1000, color=RED, linewidth=0.9, label=f"L = {limit(limit_ns)}")
         _legend(axes, 4)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.ticklabel_format(useOffset=False, style="plain")
@@ -361,11 +301,11 @@ def plots(
     """
     labels = "".join(m.link.label(d) for m in measurements for d in Direction)
     drawn: dict[str, bytes] = {}
-    with _style(labels, system_fonts):
+    with style(labels, system_fonts):
         for measurement in measurements:
             for kind, draw, height, below in (("ccdf", _draw_ccdf, 1.72, 0.6), ("strip", _draw_strip, 1.16, 0.48)):
                 figure, panels = _panels(height, below)
                 for axes, direction in zip(panels, Direction, strict=True):
                     draw(axes, measurement, result, direction)
-                drawn[f"{measurement.id}-{kind}"] = _svg(figure)
+                drawn[f"{measurement.id}-{kind}"] = svg(figure)
     return drawn

@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report import phrases
+from harness.report import acceptance, optical, phrases
 from harness.report import quantity as q
+from harness.report.cells import listed
 from harness.report.phrases import Language, Phrase, language
 
 __all__ = [
     "STYLES",
+    "acceptance_lines",
     "certification_table",
     "coloured",
     "language",
@@ -267,6 +269,60 @@ def log_lines(result: Mapping[str, Any], lang: Language) -> list[str]:
     ]
 
 
+_ACCEPTED: Final = (
+    Phrase("要求", "requirement"),
+    Phrase("最差值", "worst"),
+    Phrase("位置", "where"),
+    Phrase("计数", "count"),
+    Phrase("判定", "verdict"),
+)
+
+
+def _accepted(row: Mapping[str, Any]) -> list[str]:
+    """One requirement of an acceptance as cells: its worst figure speaks for it."""
+    worst = next(iter(listed(row, "worst")), None)
+    value, where = q.UNKNOWN, q.UNKNOWN
+    if worst is not None:
+        expanded = int(worst["budget"].get(f"U_{row['unit']}", 0))
+        value = optical.with_expanded(worst["value"], expanded, row["unit"], worst["side"])
+        where = acceptance.key(worst["key"])
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in row["counts"].items() if count) or q.UNKNOWN
+    mark = "" if row["confirmed"] else "*"
+    limit = optical.limit(row["limit"], row["unit"], row["sense"])
+    return [f"{row['id']} {limit}{mark}", value, where, counts, row["verdict"]]
+
+
+def acceptance_lines(rows: Sequence[Mapping[str, Any]], lang: Language) -> list[str]:
+    """Judged requirements of an acceptance as aligned plain lines, the reason below what did not pass."""
+    if not rows:
+        return []
+    aligned = _aligned([[h.to(lang) for h in _ACCEPTED], *map(_accepted, rows)], frozenset({1}))
+    lines = [aligned[0]]
+    for line, row in zip(aligned[1:], rows, strict=True):
+        lines.append(line)
+        if row["verdict"] != "PASS":
+            worst: Mapping[str, Any] = next(iter(listed(row, "worst")), {})
+            why = worst.get("why") or ", ".join(worst.get("doubts") or ())
+            lines.append(f"    {_both(row, 'reason', lang)}" + (f": {why}" if why else ""))
+    return lines
+
+
+def _acceptance(result: Mapping[str, Any], lang: Language) -> list[str]:
+    """The acceptance in a result: its requirements, what is red, what was found; nothing where there is none."""
+    found = result.get("acceptance")
+    if not found:
+        return []
+    lines = acceptance_lines(listed(found, "requirements"), lang)
+    if any(not row["confirmed"] for row in listed(found, "requirements")):
+        lines.append(Phrase("* 限值未经原文核对", "* limit not confirmed by its source text").to(lang))
+    for each in listed(found, "doubts"):
+        if each["state"] == "red":
+            lines.append(f"    {each['id']} {each['subject']}: {each['found']} → {_both(each, 'remedy', lang)}")
+    for each in listed(found, "findings"):
+        lines.append(f"    {each['id']} {each['where']}: {each.get(lang) or each['en']}")
+    return lines
+
+
 def certification_table(result: Mapping[str, Any], lang: Language) -> list[str]:
     """The certification table of a result as plain aligned lines, the verdict last."""
     unmeasured = [
@@ -277,6 +333,7 @@ def certification_table(result: Mapping[str, Any], lang: Language) -> list[str]:
     return [
         *_direction_lines(result, lang),
         *unmeasured,
+        *_acceptance(result, lang),
         *_footnote(result, lang),
         *missing_lines(result),
         *log_lines(result, lang),
@@ -303,7 +360,11 @@ def show(result: Mapping[str, Any], console: Console, lang: Language) -> None:
         for line in certification_table(result, lang):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         return
-    console.print(_certification(result, lang))
+    if _requirements(result):
+        console.print(_certification(result, lang))
+    for line in _acceptance(result, lang):
+        verdict = next((word for word in STYLES if line.endswith(word)), "")
+        console.print(Text(line, style=STYLES.get(verdict, "")))
     for requirement in _requirements(result):
         for direction in requirement.get("directions") or []:
             for remark in _remarks(direction, lang):

@@ -29,6 +29,7 @@ from harness.artefact import (
     read_artefact,
 )
 from harness.bench import BenchFileError, parse
+from harness.budget import Budget
 from harness.calibration import plug
 from harness.certificate import judge
 from harness.errors import ArchiveError
@@ -39,7 +40,7 @@ from harness.policy import Policy
 from harness.preflight import Context, Row, run
 from harness.samples import COLUMNS, Samples
 from harness.stream import Stream
-from harness.uncertainty import Budget, ClockClaim, clock_budget
+from harness.uncertainty import ClockClaim, clock_budget
 
 DAY = 86_400_000_000_000
 START = 1_800_000_000_000_000_000 - 37 * 10**9
@@ -253,7 +254,7 @@ def test_the_stated_uncertainty_covers_the_truth(
         made = artefact(patch=patch, loads=(load,), clocks=clocks)
         field = draw.choice([-1, 1]) * uneven / 2 if swap else 0.0
         truth = ports[Direction.FORWARD] + 40 * np.log(2) + field + draw.normal(0, sigma)
-        hits += abs(load.found.bias_ns[Direction.FORWARD] - truth) <= budget(made, metro).expanded_ps / 1000
+        hits += abs(load.found.bias_ns[Direction.FORWARD] - truth) <= budget(made, metro).expanded / 1000
     assert 0.94 <= hits / trials < 0.9999
 
 
@@ -270,15 +271,15 @@ def test_the_budget_names_every_component_with_its_artefact_and_its_end(metro: P
     made = artefact()
     parts = {c.name_en: c for c in budget(made, metro).components}
     load = made.loads[0].found
-    assert parts["calibration residual (s/√m of the plugs)"].u_ps == load.residual_ps[Direction.FORWARD]
+    assert parts["calibration residual (s/√m of the plugs)"].u == load.residual_ps[Direction.FORWARD]
     assert parts["calibration residual (s/√m of the plugs)"].nu == 8
-    assert parts["one plugging in the field (s)"].u_ps == load.plug_ps[Direction.FORWARD]
-    assert parts["patch of the calibration"].u_ps == 30
-    assert parts["asymmetry of the ports (half the difference on swap)"].u_ps == 5_000
-    assert parts["clock during the calibration, b"].value_ps == 200_000
+    assert parts["one plugging in the field (s)"].u == load.plug_ps[Direction.FORWARD]
+    assert parts["patch of the calibration"].u == 30
+    assert parts["asymmetry of the ports (half the difference on swap)"].u == 5_000
+    assert parts["clock during the calibration, b"].value == 200_000
     assert all(f"calibration {made.id[:16]}, valid until {made.until}" in c.origin for c in parts.values())
     shared = budget(artefact(clocks=(), shared_clock="one host"), metro).components
-    assert [c.value_ps for c in shared if "one clock" in c.name_en] == [0]
+    assert [c.value for c in shared if "one clock" in c.name_en] == [0]
 
 
 # -- who refuses it ------------------------------------------------------------------------------------------------

@@ -14,23 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.budget import K_TABLE, Budget, Component, coverage_factor, root_up
 from harness.clock import Clock, ClockState, Part
 from harness.link import Direction, Endpoint, Link, Site
 from harness.measurement import Calibration
 from harness.policy import Policy
 from harness.samples import KERNEL, NIC, USER
-from harness.uncertainty import (
-    K_TABLE,
-    Budget,
-    ClockClaim,
-    Component,
-    bracket_budget,
-    claim,
-    clock_budget,
-    coverage_factor,
-    pair_budget,
-    root_up,
-)
+from harness.uncertainty import ClockClaim, bracket_budget, claim, clock_budget, pair_budget
 
 gtc: Any = GTC
 scipy_stats: Any = import_module("scipy.stats")  # ships no types
@@ -78,13 +68,13 @@ WORKED: dict[str, tuple[list[int], list[tuple[int, int | None]], int, int, int]]
 def test_worked_budgets_against_the_reference_and_gtc(case: str) -> None:
     halves, spreads, u_c, expanded, worst = WORKED[case]
     budget = Budget((*(rectangle(a) for a in halves), *(normal(u, nu) for u, nu in spreads)))
-    assert budget.u_c_ps / 1000 == pytest.approx(u_c, rel=0.006)
-    assert budget.expanded_ps / 1000 == pytest.approx(expanded, rel=0.006)
-    assert budget.worst_case_ps / 1000 == pytest.approx(worst, rel=0.003)
+    assert budget.u_c / 1000 == pytest.approx(u_c, rel=0.006)
+    assert budget.expanded / 1000 == pytest.approx(expanded, rel=0.006)
+    assert budget.worst_case / 1000 == pytest.approx(worst, rel=0.003)
     inputs = [gtc.ureal(0, gtc.type_b.uniform(a)) for a in halves]
     inputs += [gtc.ureal(0, u, df=inf if nu is None else nu) for u, nu in spreads]
     total = sum(inputs)
-    assert 0 <= budget.u_c_ps / 1000 - total.u < 0.01
+    assert 0 <= budget.u_c / 1000 - total.u < 0.01
     if total.df == inf:
         assert budget.nu_eff is None
     else:
@@ -99,11 +89,11 @@ def test_combination_against_gtc(halves: list[int], spreads: list[tuple[int, int
     budget = Budget((*(rectangle(a) for a in halves), *(normal(u, nu) for u, nu in spreads)))
     total = sum(gtc.ureal(0, gtc.type_b.uniform(a)) for a in halves)
     total += sum(gtc.ureal(0, u, df=nu) for u, nu in spreads)
-    assert total.u <= budget.u_c_ps / 1000 <= total.u + 0.01
+    assert total.u <= budget.u_c / 1000 <= total.u + 0.01
     assert budget.nu_eff is not None
     assert budget.nu_eff <= total.df * (1 + 1e-3)
     assert budget.nu_eff >= int(total.df * (1 - 1e-3)) - 1
-    assert budget.expanded_ps >= 2 * budget.u_c_ps
+    assert budget.expanded >= 2 * budget.u_c
 
 
 def link(**changes: object) -> Link:
@@ -197,7 +187,7 @@ def test_named_parts_enter_the_budget_by_name_each_at_its_largest(metro: Policy)
     assert [part.half_width_ns for part in got.parts] == [90, 200]
     assert got.bound_ns == 290
     found = [c for c in budget(metro, near=got).components if c.name_en.startswith("part")]
-    assert [(c.name_en, c.value_ps, c.origin) for c in found] == [
+    assert [(c.name_en, c.value, c.origin) for c in found] == [
         ("part 0, near end", 90_000, "origin 0"),
         ("part 1, near end", 200_000, "origin 1"),
     ]
@@ -271,7 +261,7 @@ def budget(metro: Policy, **changes: object) -> Budget:
 
 def test_uncalibrated_planes_enter_in_full(metro: Policy) -> None:
     for planes, ns in (((KERNEL, KERNEL), 50_000), ((NIC, NIC), 100), ((USER, USER), 1_000_000)):
-        got = [c.value_ps for c in budget(metro, planes=planes).components if "plane" in c.name_en]
+        got = [c.value for c in budget(metro, planes=planes).components if "plane" in c.name_en]
         assert got == [ns * 1000, ns * 1000]
 
 
@@ -280,18 +270,18 @@ def test_a_calibration_replaces_the_planes_by_its_spread_and_counts_the_clocks_t
     made = Calibration("c", zero, dict.fromkeys(Direction, 1_960), 60_000, 1000, 128, "")
     got = budget(metro, calibration=made)
     spread = next(c for c in got.components if "spread" in c.name_en)
-    assert (spread.u_ps, spread.nu) == (1_000_000, 1199)
+    assert (spread.u, spread.nu) == (1_000_000, 1199)
     assert sum("clock" in c.name_en for c in got.components) == 4
     alone = budget(metro, calibration=made, shared="lab")
-    assert [c.value_ps for c in alone.components if "clock" in c.name_en] == [0]
-    assert alone.u_c_ps < got.u_c_ps
+    assert [c.value for c in alone.components if "clock" in c.name_en] == [0]
+    assert alone.u_c < got.u_c
 
 
 def test_drift_between_polls(metro: Policy) -> None:
-    known = [c.value_ps for c in budget(metro).components if "drift" in c.name_en]
+    known = [c.value for c in budget(metro).components if "drift" in c.name_en]
     assert known == [50_000, 50_000]  # 50 ppb over 1 s
     unknown = budget(metro, near=replace(A, skew_ppb=None)).components
-    assert max(c.value_ps for c in unknown if "drift" in c.name_en) == 15_000_000
+    assert max(c.value for c in unknown if "drift" in c.name_en) == 15_000_000
 
 
 def test_one_source_that_knows_the_rate_error_is_enough() -> None:
@@ -305,23 +295,23 @@ def test_one_source_that_knows_the_rate_error_is_enough() -> None:
 def test_two_gnss_clocks_as_in_the_reference(metro: Policy) -> None:
     got = budget(metro, planes=(NIC, NIC))
     # 100 ns x2, PHY 100 ns x2, drift 50 ns x2, resolution 1 ns x2, all rectangles
-    assert got.u_c_ps / 1000 == pytest.approx(sqrt((4 * 100**2 + 2 * 50**2 + 2) / 3), abs=0.01)
+    assert got.u_c / 1000 == pytest.approx(sqrt((4 * 100**2 + 2 * 50**2 + 2) / 3), abs=0.01)
     assert got.nu_eff is None
-    assert got.worst_case_ps == 502_000
+    assert got.worst_case == 502_000
 
 
 def test_clock_free_budgets_know_no_clock_offset(metro: Policy) -> None:
     free = bracket_budget(metro, 1_000_000)
-    assert free.worst_case_ps == 500_000 + 2_000
+    assert free.worst_case == 500_000 + 2_000
     pair = pair_budget(metro, 1_000_000, (KERNEL,) * 4)
-    assert pair.worst_case_ps == 1_000_000 + 4_000 + 4 * 50_000_000
+    assert pair.worst_case == 1_000_000 + 4_000 + 4 * 50_000_000
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_u_grows_with_every_component(a: int, b: int) -> None:
     low, high = sorted((a, b))
     base = (normal(10, 5), rectangle(100))
-    assert Budget((*base, rectangle(low))).u_c_ps <= Budget((*base, rectangle(high))).u_c_ps
+    assert Budget((*base, rectangle(low))).u_c <= Budget((*base, rectangle(high))).u_c
 
 
 def test_the_synthetic_evidence_is_admissible(synthetic: ModuleType) -> None:

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import statistics, uncertainty
+from harness import budget, statistics
 from harness.archive import bag, keys, merkle, proof, record, signature
 from harness.archive.folder import CALIBRATIONS, RunFolder
 from harness.archive.history import item
@@ -470,9 +470,9 @@ def test_it_agrees_with_the_house_on_varied_stories(
 
 
 def test_its_tables_are_those_of_the_house_though_made_otherwise() -> None:
-    assert {nu: lone.coverage(nu) for nu, _ in uncertainty.K_TABLE} == dict(uncertainty.K_TABLE)
+    assert {nu: lone.coverage(nu) for nu, _ in budget.K_TABLE} == dict(budget.K_TABLE)
     assert [lone.coverage(nu) for nu in (None, 0, 53, 10**9)] == [
-        uncertainty.coverage_factor(nu) for nu in (None, 0, 53, 10**9)
+        budget.coverage_factor(nu) for nu in (None, 0, 53, 10**9)
     ]
     for n, p, alpha in itertools.product(
         (0, 1, 5, 6, 29, 100, 1_499, 3_688, 10_000),

@@ -1,0 +1,1 @@
+"""How readings are taken: one file for each procedure."""
