@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from drivers.capability import Safe
 from drivers.clock import WALL, Clock
-from drivers.codec import BARE, TRUTH, WHOLE, Codec, number
+from drivers.codec import BARE, TRUTH, WHOLE, number
 from drivers.errors import InstrumentFaultError, NotTakenError, PortReplyError, SettingError
 from drivers.quantity import DBm, Metre, Second
 from drivers.scpi import POLL_OPC, ErrorPolicy, Query, ScpiChannel, ScpiInstrument, Setting, poll_state
 from drivers.session import Session
+from drivers.wavelength import WAVELENGTH, nanometres
 
 MODELS: Final = ("8163[AB]", "8164[AB]", "8166[AB]", "N7776C", "N7777C", "N7778C", "N7779C")
 BOXES: Final = frozenset({"N7776C", "N7777C", "N7778C", "N7779C"})
@@ -65,18 +66,6 @@ UNCONFIRMED: Final = (
 )
 
 _CHECKED: Final = re.compile(r'\+?(\d{1,5})\s*,\s*"?(.*?)"?')
-
-
-def nanometres(wavelength: Metre) -> str:
-    """A wavelength as it is sent, to 1 fm: "1550.000000NM"."""
-    return f"{wavelength * 1e9:.6f}NM"
-
-
-def _from_metres(text: str) -> Metre:
-    return number(Metre).parse(text)
-
-
-WAVELENGTH: Final[Codec[Metre]] = Codec("a wavelength in m", _from_metres, nanometres)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from drivers.errors import InstrumentFaultError, NoReadingError, PortReplyError,
 from drivers.quantity import DBm, Metre, Second, Watt, dbm, watt
 from drivers.scpi import POLL_OPC, ErrorPolicy, ScpiInstrument, poll_state
 from drivers.session import Session
+from drivers.wavelength import nanometres
 
 PORTS: Final = {"N7744A": 4, "N7745A": 8, "N7747A": 2, "N7748A": 4}
 WAVELENGTHS: Final[dict[str, tuple[Metre, Metre]]] = {
@@ -105,11 +106,6 @@ def _nanoseconds(seconds: Second) -> int:
     if not math.isfinite(seconds) or abs(seconds * 1e9 - round(seconds * 1e9)) > 1e-3:
         raise SettingError("a time in whole ns", f"{seconds!r} s", "choose another one")
     return round(seconds * 1e9)
-
-
-def nanometres(wavelength: Metre) -> str:
-    """A wavelength as it is sent, to 1 fm: "1550.000000NM"."""
-    return f"{wavelength * 1e9:.6f}NM"
 
 
 class KeysightN77xxMeter(ScpiInstrument):

@@ -10,11 +10,12 @@ from typing import Final
 
 from drivers.capability import Safe
 from drivers.clock import WALL, Clock
-from drivers.codec import TRUTH, WHOLE, Codec, number
+from drivers.codec import TRUTH, WHOLE, number
 from drivers.errors import SettingError
-from drivers.quantity import DBm, Hertz, Metre, frequency, wavelength
+from drivers.quantity import DBm, Metre, frequency, wavelength
 from drivers.scpi import POLL_SLOT_OPC, ErrorPolicy, Query, ScpiChannel, ScpiInstrument, Setting
 from drivers.session import Session
+from drivers.wavelength import FREQUENCY
 
 LASERS: Final = {"N7711A": 1, "N7714A": 4}
 TUNED_S: Final = 60.0
@@ -26,14 +27,6 @@ UNCONFIRMED: Final = (
     "no command of the Keysight N7711A/N7714A driver has been tried on a real source",
     "that a Keysight N7711A/N7714A answers the ends of its ranges to MIN and MAX",
 )
-
-
-def _terahertz(optical_frequency: Hertz) -> str:
-    return f"{optical_frequency / 1e12:.6f}THZ"
-
-
-FREQUENCY: Final[Codec[Hertz]] = Codec("a frequency in Hz", number(Hertz).parse, _terahertz)
-"""Sent to 1 MHz: "193.100000THZ"."""
 
 
 class SourceLaser(ScpiChannel):

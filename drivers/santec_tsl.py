@@ -11,10 +11,11 @@ from typing import Final
 from drivers.capability import Safe
 from drivers.clock import WALL, Clock
 from drivers.codec import TRUTH, WHOLE, number
-from drivers.errors import NotTakenError, SettingError
+from drivers.errors import NotTakenError, PortReplyError, SettingError
 from drivers.quantity import DBm, Metre
 from drivers.scpi import POLL_OPC, ErrorPolicy, Query, ScpiInstrument, Setting, poll_state
 from drivers.session import Session
+from drivers.wavelength import light
 
 POWERS: Final = (DBm(-15), DBm(13))
 """Output powers that can be set; what is reached depends on the wavelength; unconfirmed."""
@@ -75,7 +76,14 @@ class SantecTsl(ScpiInstrument):
 
     def _wavelength(self, message: str) -> Metre:
         found = self.ask(message, number(float))
-        return Metre(found if self._in_metres else found * 1e-9)
+        try:
+            return light(Metre(found if self._in_metres else found * 1e-9))
+        except ValueError as why:
+            raise PortReplyError(
+                f"a wavelength in {'m' if self._in_metres else 'nm'} to {message}",
+                f"{found!r}: {why}",
+                "its units may have been changed meanwhile: open it again",
+            ) from why
 
     # -- a laser ---------------------------------------------------------------------------------------------
 
@@ -104,7 +112,7 @@ class SantecTsl(ScpiInstrument):
             raise NotTakenError(
                 f"{wavelength * 1e9:.4f} nm",
                 f"{found * 1e9:.4f} nm, as it says itself",
-                "look at the laser: its units may have been changed meanwhile, then open it again",
+                "look at the laser: another program may tune it too",
             )
 
     def wavelength(self) -> Metre:
