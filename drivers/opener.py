@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from drivers.clock import WALL, Clock
 from drivers.errors import SettingError, TranscriptError
@@ -37,6 +38,8 @@ class Opener:
     options: Mapping[str, Any] = field(default_factory=dict)
     """The driver's own; those in `OWN` besides: `record` and `replay` name a transcript, `user`, `password` or
     `password_env` (name of an environment variable) log in."""
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False, compare=False)
+    """Of the sessions that were opened."""
 
     @property
     def own(self) -> dict[str, Any]:
@@ -61,7 +64,8 @@ class Opener:
 
         ``port`` makes it where the instrument wants more than the usual one, a log-in before it says who it is.
         """
-        if path := self._path("replay"):
+        number = self._next()
+        if path := self._path("replay", number):
             return Replay.of(path)
         made = port(
             resource or self.resource,
@@ -72,7 +76,7 @@ class Opener:
             log=self.log,
             clock=self.clock if self.in_process else WALL,
         )
-        return self._recorded(made)
+        return self._recorded(made, number)
 
     def prompt(
         self,
@@ -85,7 +89,8 @@ class Opener:
         timeout_s: float | None = None,
     ) -> Session:
         """A session over telnet, as `PromptSession`. Raises PortOpenError, TranscriptError."""
-        if path := self._path("replay"):
+        number = self._next()
+        if path := self._path("replay", number):
             return Replay.of(path)
         within = self.timeout_s if timeout_s is None else timeout_s
         return self._recorded(
@@ -97,12 +102,14 @@ class Opener:
                 ends_out=ends_out,
                 timeout_s=within,
                 log=self.log,
-            )
+            ),
+            number,
         )
 
     def talk(self, resource: str = "", *, timeout_s: float | None = None) -> Talk:
         """A TL1 session, logged in as the options say. Raises PortOpenError, DeniedError, TranscriptError."""
-        if path := self._path("replay"):
+        number = self._next()
+        if path := self._path("replay", number):
             return Tl1Replay(Transcript.read(path))
         talk = Tl1Session(
             self.stream(resource),
@@ -111,8 +118,8 @@ class Opener:
             timeout_s=self.timeout_s if timeout_s is None else timeout_s,
             log=self.log,
         )
-        path = self._path("record")
-        return talk if path is None else Tl1Recording(talk, _writer(path), self.clock)
+        write = self._writer(talk, number)
+        return talk if write is None else Tl1Recording(talk, write, self.clock)
 
     def stream(self, resource: str = "") -> Stream:
         """Octets: a socket of our own for TCP/IP, else the VISA library's. Raises PortOpenError."""
@@ -137,13 +144,31 @@ class Opener:
             raise SettingError(f"a password in the environment variable {name}", "none", f"export {name}=…")
         return os.environ[name]
 
-    def _recorded(self, session: Session) -> Session:
-        path = self._path("record")
-        return session if path is None else Recording(session, _writer(path), self.clock)
+    def _recorded(self, session: Session, number: int) -> Session:
+        write = self._writer(session, number)
+        return session if write is None else Recording(session, write, self.clock)
 
-    def _path(self, key: str) -> Path | None:
+    def _next(self) -> int:
+        """The number of the session that is opened now. Raises SettingError for options that name no file."""
+        self._text("record")
+        return next(self._numbers)
+
+    def _writer(self, session: Session | Talk, number: int) -> Callable[[str], object] | None:
+        """Where the session is recorded, if it is; it is closed when that cannot be. Raises TranscriptError."""
+        path = self._path("record", number)
+        try:
+            return None if path is None else _writer(path)
+        except TranscriptError:
+            session.close()
+            raise
+
+    def _path(self, key: str, number: int) -> Path | None:
+        """The transcript of the first session has the name that was given, that of the second "-2" in it."""
         text = self._text(key)
-        return Path(text) if text else None
+        if not text:
+            return None
+        path = Path(text)
+        return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
 
     def _text(self, key: str) -> str:
         value = self.options.get(key, "")
@@ -153,9 +178,14 @@ class Opener:
 
 
 def _writer(path: Path) -> Callable[[str], object]:
-    """Adds lines to a new file; it stays open as long as somebody writes to it. Raises TranscriptError."""
+    """Adds lines to a new file, each for good. Raises TranscriptError."""
     try:
-        file: TextIO = path.open("x", encoding="ascii", buffering=1)
+        path.open("x", encoding="ascii").close()
     except OSError as why:
         raise TranscriptError(f"a new file {path} to record into", str(why), "name another one") from why
-    return file.write
+
+    def write(line: str) -> None:
+        with path.open("a", encoding="ascii") as file:
+            file.write(line)
+
+    return write
