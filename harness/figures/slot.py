@@ -1,0 +1,96 @@
+"""A Slot: a slice of spectrum through a WSS-based cross-connect, and the Way that light takes in it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from harness.figure import Doubt
+from harness.figures.row import rows
+from harness.figures.setting import Settings as _Settings
+from harness.reading import Record
+
+C_PM_MHZ: Final = 299_792_458_000_000
+"""Vacuum wavelength in pm times frequency in MHz (c, exact by definition of the metre)."""
+KEYS: Final = ("ingress", "egress", "centre", "width")
+"""Columns that say of which way and slot a row is: `NAMES` are text, `PLACES` MHz."""
+NAMES: Final = ("ingress", "egress")
+PLACES: Final = ("centre", "width")
+
+Port = Annotated[str, Field(pattern=r"^[a-z]{1,12}-[0-9]{1,4}$")]
+"""deg-1, add-3, drop-2, slot-5."""
+Megahertz = Annotated[int, Field(ge=0, le=1_000_000)]
+Optical = Annotated[int, Field(ge=180_000_000, le=240_000_000)]
+"""An optical frequency, MHz."""
+
+
+def exchanged(value: int) -> int:
+    """A vacuum wavelength in pm as a frequency in MHz, or the other way round, to the nearest."""
+    return (2 * C_PM_MHZ + value) // (2 * value)
+
+
+class Slot(_Settings):
+    """A slice of spectrum (ITU-T G.694.1, flexible grid)."""
+
+    centre_mhz: Optical
+    width_mhz: Annotated[int, Field(ge=6_250, le=1_000_000)]
+
+    @property
+    def pm(self) -> int:
+        """Vacuum wavelength of its centre, pm, to the nearest."""
+        return exchanged(self.centre_mhz)
+
+
+class Way(_Settings):
+    """From which port to which."""
+
+    ingress: Port
+    egress: Port
+
+    @property
+    def kind(self) -> str:
+        """What it is called: "express" between degrees, "add", "drop", and "backplane" for anything else."""
+        return kind_of(self.ingress, self.egress)
+
+
+CONVENTIONAL: Final = Slot(centre_mhz=193_100_000, width_mhz=75_000)
+"""193.1 THz, the anchor of the grid, 75 GHz wide."""
+
+
+def kind_of(ingress: str, egress: str) -> str:
+    """What a way between two ports is called."""
+    pair = (ingress.partition("-")[0], egress.partition("-")[0])
+    return {("deg", "deg"): "express", ("add", "deg"): "add", ("deg", "drop"): "drop"}.get(pair, "backplane")
+
+
+def key_of(row: dict[str, Any]) -> tuple[tuple[str, int | str], ...]:
+    """The key of a figure made from a row that has the columns `KEYS`."""
+    return (
+        ("ingress", row["ingress"]),
+        ("egress", row["egress"]),
+        ("centre_mhz", row["centre"]),
+        ("width_mhz", row["width"]),
+    )
+
+
+def unmade(record: Record, procedure: str) -> list[Doubt]:
+    """A red doubt for every channel that the gear, or the person at it, did not say is there."""
+    return [
+        Doubt(
+            "not-connected",
+            label(row),
+            True,
+            "the cross-connect does not list the channel",
+            "listed when it is read",
+            "在网管上核对该波道，重新建立后再测",
+            "look the channel up in the management system, make it again, then measure",
+        )
+        for row in rows(record, procedure, "present", whole=(*PLACES, "value"), text=NAMES)
+        if row["value"] == 0
+    ]
+
+
+def label(row: dict[str, Any]) -> str:
+    """Way and slot in words: "deg-1 to deg-2, 193100000 MHz wide 75000"."""
+    return f"{row['ingress']} to {row['egress']}, {row['centre']} MHz wide {row['width']}"
