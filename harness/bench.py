@@ -20,6 +20,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from drivers.catalogue import CATALOGUE as DRIVERS
+from drivers.errors import InstrumentError
+from drivers.simulated.lab import Lab as OpticalLab
+from drivers.simulated.virtual import VirtualClock
 from harness import tomlfile
 from harness.artefact import SIMULATED_BENCH, Artefact, Patch, read_artefact
 from harness.benchfile import (
@@ -529,7 +532,9 @@ class _Reader:
         simulation = None
         if simulated and parts["simulation"]:
             plants = self._plants(parts["simulation"], clocks, links, list(links_data))
-            simulation = Simulation(parts["simulation"].carrier, plants, clocks, parts["simulation"].lab)
+            simulation = Simulation(
+                parts["simulation"].carrier, plants, clocks, self._lab(parts["simulation"].lab, data)
+            )
         instruments = self._instruments(data, simulated)
         dut = self._dut(data["dut"], instruments, list(links)) if "dut" in data else None
         fixture = self._fixture(data.get("fixture", {}), instruments)
@@ -612,6 +617,23 @@ class _Reader:
                 section.options,
             )
         return made
+
+    def _lab(self, table: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+        """The lab's table as plain numbers, once a lab could be made of it that has the bench's instruments."""
+        at = ("simulation", "lab")
+        if not table:
+            if data.get("instruments"):
+                self.missing(at, "the table of the lab whose instruments the bench names")
+            return {}
+        plain: dict[str, Any] = json.loads(json.dumps(dict(table), default=float))
+        try:
+            made = OpticalLab.of(plain, VirtualClock())
+        except InstrumentError as why:
+            self.add(at, why.found, why.wanted)
+            return plain
+        for name in self.table(data, ("instruments",)):
+            self.known(name, list(made.devices), ("instruments", name))
+        return plain
 
     def _dut(self, data: object, instruments: Mapping[str, Instrument], links: Sequence[str]) -> Dut | None:
         section = self.section(DutSection, data, ("dut",))

@@ -18,6 +18,7 @@ import typer
 
 from drivers.catalogue import CATALOGUE as DRIVERS
 from drivers.clock import WALL
+from drivers.errors import InstrumentError
 from drivers.simulated.lab import Lab
 from harness import order as work
 from harness import patching, starter
@@ -427,17 +428,16 @@ app.add_typer(lab_app, name="lab")
 @lab_app.command("serve")
 def lab_serve(
     file: Annotated[Path, typer.Argument(help="A lab file, or a bench file with [simulation.lab].")],
-    host: Annotated[str, typer.Option(help="Address of this machine to listen on.")] = "127.0.0.1",
 ) -> None:
     """Simulated instruments for anybody's VISA client, until Ctrl-C. Every serial number begins with SIM-."""
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
         lab = Lab.of({**table.get("simulation", {}).get("lab", table), "clock": "real"}, WALL)
-        served = lab.serve(host)
-    except (OSError, UnicodeDecodeError, ValueError) as why:  # a TOML error is a ValueError
+        served = lab.serve()
+    except (OSError, UnicodeDecodeError, ValueError, InstrumentError) as why:  # a TOML error is a ValueError
         _refuse(BenchError(f"a lab file {file}", str(why), "correct it; `millicert bench check` reads a bench file"))
     with served:
-        for name, resource in served.resources.items():
+        for name, resource in served.resources().items():
             typer.echo(f"{name:<14} {resource}")
         typer.echo("Ctrl-C ends it")
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -58,7 +58,7 @@ class Batch:
         """What the journal's line holds; the instant is decimal text, as RFC 8785 has no such integers."""
         return {
             "procedure": self.procedure,
-            "kind": self.kind,
+            "read": self.kind,
             "unit": self.unit,
             "columns": list(self.columns),
             "rows": [list(row) for row in self.rows],
@@ -73,10 +73,10 @@ def batch(entry: Mapping[str, Any]) -> Batch:
     """The batch that `Batch.as_entry` wrote. Raises ValueError, KeyError or TypeError when it is anything else."""
     for row in entry["rows"]:
         if any(not (cell is None or (isinstance(cell, int | str) and not isinstance(cell, bool))) for cell in row):
-            raise ValueError(f"a cell that is no integer, text or null in {entry['procedure']} {entry['kind']}")
+            raise ValueError(f"a cell that is no integer, text or null in {entry['procedure']}")
     return Batch(
         procedure=str(entry["procedure"]),
-        kind=str(entry["kind"]),
+        kind=str(entry["read"]),
         unit=entry["unit"],
         columns=tuple(str(each) for each in entry["columns"]),
         rows=tuple(tuple(row) for row in entry["rows"]),
@@ -100,7 +100,7 @@ class Instrument:
     """Day, ISO 8601; empty: the bench does not say."""
     unconfirmed: tuple[str, ...] = ()
     """What of its driver nothing confirms."""
-    spec: Mapping[str, int] = field(default_factory=dict)
+    spec: dict[str, int] = field(default_factory=dict)
     """Half-widths of its data sheet's errors in µdB, noise in fW; see `harness.rig.spec_of`."""
     spec_origin: str = ""
 
