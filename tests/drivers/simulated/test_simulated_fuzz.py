@@ -109,6 +109,13 @@ def test_where_the_octets_are_torn_apart_makes_no_difference(message: bytes, cut
     assert in_parts == at_once
 
 
+def test_an_end_inside_a_block_or_a_string_with_separators_does_not_end_the_message(lamp: Lamp) -> None:
+    conversation = Conversation(lamp)
+    sent = b"MEM:DATA #15a\nb\r\n;:MEM:DATA?;*OPC?\r\n*ESE?\n"
+    answers = [each.octets for at in range(len(sent)) for each in conversation.feed(sent[at : at + 1])]
+    assert answers == [b"#15a\nb\r\n;1\r\n", b"0\r\n"]
+
+
 def test_an_endless_message_is_thrown_away_with_an_error(lamp: Lamp) -> None:
     lamp.handle(b"*CLS")
     conversation = Conversation(lamp)

@@ -43,6 +43,7 @@ def test_what_is_patched_is_told(crossbar: Crossbar) -> None:
         ("ENT-PATCH::1&,9:1:;", "IIAC"),
         ("ENT-PATCH::5&&1,9:1:;", "IIAC"),
         ("ENT-PATCH::1&&99999999,9:1:;", "IIAC"),
+        (f"ENT-PATCH::1&&{'9' * 5000},9:1:;", "IIAC"),
         ('SET-ECHO:::1::"open;', "IISP"),
         ("RTRV-BROKEN:::1:;", "SROF"),
     ],

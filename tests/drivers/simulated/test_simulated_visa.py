@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -202,6 +203,28 @@ def test_on_a_real_clock_writing_does_not_wait_and_clearing_ends_what_blocks() -
         instrument.read()
     instrument.clear()
     instrument.timeout = 10_000
+    assert instrument.query("*IDN?") == f"{LAMP}\r\n"
+    instrument.close()
+
+
+def test_what_was_said_before_a_clear_is_never_heard_after_it() -> None:
+    library = SimulatedVisa()
+    lamp = Lamp(WALL)
+    begun = threading.Event()
+    ended = threading.Event()
+
+    def nap(suffixes: tuple[int, ...], args: list[str]) -> str:
+        begun.set()
+        ended.wait(10)
+        return "too late"
+
+    lamp.on("NAP?", nap)
+    library.serve(lamp, FRAMED)
+    instrument = opened(library)
+    instrument.write("NAP?")
+    assert begun.wait(10)
+    instrument.clear()
+    ended.set()
     assert instrument.query("*IDN?") == f"{LAMP}\r\n"
     instrument.close()
 
