@@ -1,0 +1,43 @@
+"""Measuring insertion loss: every path once, as many at a time as there are meters (a Latin square)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.figures.insertion_loss import ID, Settings
+from harness.methods.launch import PATH, PLUG_S, Launch
+from harness.methods.lot import everything, rounds
+from harness.rig import Rig
+
+__all__ = ["rounds", "run", "seconds"]
+
+
+def seconds(rig: Rig, settings: Settings) -> float:
+    """Time it will take, s, without the cross-connect's own switching."""
+    each = (settings.settle_ms + settings.averaging_ms * len(settings.wavelengths_pm)) / 1000
+    moved = 0.0 if rig.together else PLUG_S * len(rig.launches)
+    return (len(everything(rig)) + 1) * each + moved
+
+
+def run(rig: Rig, settings: Settings) -> None:
+    """Connect round after round; read all its paths together at every wavelength; at the end the first once more.
+
+    Raises what the instruments raise.
+    """
+    rig.average(settings.averaging_ms)
+    plan = everything(rig)
+    launch = Launch(rig)
+    parts: dict[str, tuple[str, Mapping[int, int]]] = {f"round {n}": ("power", pairs) for n, pairs in enumerate(plan)}
+    # what all paths of the first round changed by since they were read is the source's doing
+    parts["closing"] = ("closing", plan[0])
+    for part in rig.parts(ID, list(parts)):
+        kind, pairs = parts[part]
+        for ingress in pairs:
+            launch.to(ingress)
+        rig.crossconnect.only(dict(pairs))
+        rig.clock.sleep(settings.settle_ms / 1000)
+        for pm in settings.wavelengths_pm:
+            launch.light(pm)
+            found = [(*row, pm, part) for row in launch.paths(pairs)]
+            taps = [rig.receive[egress] for egress in pairs.values()]
+            rig.record(ID, kind, "udBm", (*PATH, "pm", "round"), found, taps)

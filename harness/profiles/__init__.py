@@ -1,0 +1,1 @@
+"""Acceptance profiles: limits with their sources, one TOML file each."""
