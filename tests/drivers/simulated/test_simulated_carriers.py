@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import select
 import socket
@@ -21,7 +22,7 @@ from drivers.errors import PortLostError, PortOpenError, PortReplyError, PortTim
 from drivers.port import Port
 from drivers.simulated.carrier import Carrier
 from drivers.simulated.faults import NONE, Fault, Faults, Kind
-from drivers.simulated.hislip import serve_hislip
+from drivers.simulated.hislip import HislipCarrier, serve_hislip
 from drivers.simulated.serial import serve_serial
 from drivers.simulated.tcp import TcpCarrier, serve_tcp, serve_telnet
 from drivers.simulated.virtual import VirtualClock
@@ -536,6 +537,37 @@ def test_hislip_what_is_none_is_refused_and_others_go_on(hislip: tuple[Lamp, His
     client.send(client.sync, 99)
     assert client.receive(client.sync)[0] == 3
     assert client.query(2, b"*IDN?")[3] == f"{LAMP}\r\n".encode()
+
+
+@pytest.mark.parametrize("serve", [serve_tcp, serve_hislip])
+def test_whatever_strangers_send_others_are_served(
+    serve: Callable[[Lamp], TcpCarrier | HislipCarrier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
+    carrier = serve(Lamp(VirtualClock()))
+    chance = random.Random(7)
+    for at in range(120):
+        octets = chance.randbytes(chance.randrange(40))
+        if at % 2:
+            payload = chance.randbytes(chance.randrange(12))
+            octets = FRAME.pack(b"HS", 0, 0, 0x0100_0000, 7) + b"hislip0"
+            octets += (
+                FRAME.pack(b"HS", chance.randrange(30), chance.randrange(3), chance.randrange(9), len(payload))
+                + payload
+            )
+        with socket.create_connection(("127.0.0.1", carrier.port), timeout=10) as stranger:
+            stranger.sendall(octets)
+            if at % 3:
+                stranger.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):
+                    while stranger.recv(1000):
+                        pass
+    port = Port(carrier.resource, timeout_s=10)
+    assert port.query("*IDN?") == str(LAMP)
+    port.close()
+    carrier.close()
+    assert not died
 
 
 def test_port_over_hislip_reads_the_status_byte() -> None:
