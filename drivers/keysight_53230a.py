@@ -6,12 +6,15 @@ Chapters are those of the maker's User's Guide 53220-90001. No real counter has 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Final, Literal, Self
 
+from drivers.capability import Safe
 from drivers.errors import InstrumentFaultError, NoReadingError, PortReplyError, SettingError, WrongInstrumentError
 from drivers.port import Identity, Port
+from drivers.session import Session
 
 MODELS: Final = ("53220A", "53230A")
 RESOLUTION_PS: Final = {"53220A": 100, "53230A": 20}
@@ -126,9 +129,11 @@ def pps(interval_ps: int) -> int:
 
 
 class Keysight53230A:
-    """A counter at an open port, which stays the caller's to close."""
+    """A counter at an open session, which stays the caller's to close."""
 
-    def __init__(self, port: Port) -> None:
+    unconfirmed: Sequence[str] = UNCONFIRMED
+
+    def __init__(self, port: Session) -> None:
         """Raises WrongInstrumentError when something else answers at the port."""
         self._port = port
         if port.identity.model.upper() not in MODELS:
@@ -155,6 +160,10 @@ class Keysight53230A:
     def close(self) -> None:
         """Close the port."""
         self._port.close()
+
+    def safe_state(self) -> Safe:
+        """A counter only listens."""
+        return Safe(confirmed=True, said=f"{self.identity.model} emits nothing")
 
     def time_interval(
         self,

@@ -415,17 +415,12 @@ class Port:
         if self._framed:
             yield
             return
-        serial = self._session.interface_type == InterfaceType.asrl
         try:
             self._session.set_visa_attribute(ResourceAttribute.termchar_enabled, False)
-            if serial:
-                self._session.set_visa_attribute(ResourceAttribute.asrl_end_in, SerialTermination.none)
             yield
         finally:
             with contextlib.suppress(pyvisa.Error):  # of a session that was lost meanwhile
                 self._session.set_visa_attribute(ResourceAttribute.termchar_enabled, True)
-                if serial:
-                    self._session.set_visa_attribute(ResourceAttribute.asrl_end_in, SerialTermination.termination_char)
 
     def _receive_block(self, deadline: float, message: str) -> bytes:
         """One definite block with what ends it. Raises PortTimeoutError, PortReplyError, PortLostError."""

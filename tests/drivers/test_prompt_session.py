@@ -209,7 +209,8 @@ def test_another_instrument_behind_the_same_connection_is_never_taken_for_the_fi
             peer.sendall(who[0] + b"\r\nREADY> ")
 
     with scripted(serve) as stream:
-        session = PromptSession(stream, timeout_s=0.5)
+        session = PromptSession(stream, timeout_s=10)
+        session.timeout_s = 0.5
         with pytest.raises(PortTimeoutError):
             session.query("VAL?", SHORT_S)
         who[0] = IDN.replace(b"FTB-1", b"FTB-2")

@@ -306,6 +306,23 @@ def test_half_an_answer_whose_other_half_never_comes_is_not_part_of_the_next() -
         assert session.do("RTRV-PATCH").rows == ("answer 2",)
 
 
+def test_garbage_that_was_owed_is_thrown_away() -> None:
+    go = threading.Event()
+
+    def serve(peer: socket.socket, tag: str) -> None:
+        if tag == "1":
+            go.wait(20)
+            peer.sendall(b"half a line\r\n;")
+        else:
+            peer.sendall(b"\xff\xff\r\n;" + completed(tag, "fine"))
+
+    with scripted(serve) as where, Tl1Session.at(where, timeout_s=10) as session:
+        with pytest.raises(PortTimeoutError):
+            session.do("RTRV-PATCH", timeout_s=SHORT_S)
+        go.set()
+        assert session.do("RTRV-PATCH").rows == ("fine",)
+
+
 def test_another_tags_answer_is_nobodys() -> None:
     def serve(peer: socket.socket, tag: str) -> None:
         peer.sendall(completed("99", "wrong"))
@@ -534,6 +551,15 @@ class Octets:
 
     def close(self) -> None:
         self._chunks = []
+
+
+def test_an_answer_octet_by_octet_is_whole() -> None:
+    said = b"\r\n;" + completed("TAG", "a;b", end=">") + completed("TAG", "c")
+    session = Tl1Session(Octets([said]), timeout_s=1)
+    stream = session._stream
+    assert isinstance(stream, Octets)
+    stream._chunks = [bytes([octet]) for octet in said.replace(b"TAG", b"1")]
+    assert session.do("RTRV-PATCH").rows == ("a;b", "c")
 
 
 PIECE = st.sampled_from(
