@@ -53,7 +53,7 @@ class Settings(_Settings):
     averaging_ms: Milliseconds = 20
     slow_ns: Nanoseconds = 50_000_000
     """A path certainly slower than that is named."""
-    bounce_ns: Nanoseconds = 2_000_000
+    bounce_ns: Nanoseconds = 10_000_000
     """A path whose light goes again for certainly longer than that after it came is named."""
 
 
