@@ -359,6 +359,11 @@ def test_a_record_beyond_the_data_sheet_is_not_begun(talk: Talk, samples: int, p
         opened(talk).start_log([1], samples, Second(period))
 
 
+def test_a_triggered_record_takes_one_sample_a_trigger(talk: Talk) -> None:
+    triggered = tuple(line.replace("IGN", "SME") if isinstance(line, str) else line for line in STARTED)
+    opened(talk, *FIRST, *triggered).start_log([1], 4, Second(100e-6), triggered=True)
+
+
 @pytest.mark.parametrize(
     ("read", "chosen"),
     [(0.0, 10), (1e-3, 10), (9e-5, 0), (2e-5, 0), (9e-6, -10), (1e-9, -50), (2e-13, -70), (1e-2, 10)],
