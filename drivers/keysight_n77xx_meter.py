@@ -73,8 +73,8 @@ _SENSITIVE: Final = MeterSpec(
     linearity_db=0.02,
     channel_db=0.05,
     polarisation_db=0.01,
-    noise_w=1e-14,
-    floor_dbm=-100.0,
+    noise_w=4e-14,
+    floor_dbm=-95.0,
     origin=_ORIGIN,
 )
 SPECS: Final = {"N7744A": _FAST, "N7745A": _FAST, "N7747A": _SENSITIVE, "N7748A": _SENSITIVE}

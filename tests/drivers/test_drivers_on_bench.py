@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
+from drivers.capability import Device
 from drivers.catalogue import open_driver
 from drivers.clock import WALL, Clock
 from drivers.errors import InstrumentError, NoReadingError, PortClosedError, PortLostError
@@ -18,13 +19,16 @@ from drivers.keysight_n77xx_meter import KeysightN77xxMeter
 from drivers.port import Backend, Identity
 from drivers.quantity import DB, DBm, Metre, Second, Watt, dbm
 from drivers.simulated.attenuator import Attenuator
+from drivers.simulated.carrier import Carrier
 from drivers.simulated.coupler import Coupler
-from drivers.simulated.faults import NONE, Fault, Faults, Kind
+from drivers.simulated.faults import Fault, Faults, Kind
+from drivers.simulated.hislip import serve_hislip
 from drivers.simulated.laser import Laser
 from drivers.simulated.laser_816x import Laser816x
 from drivers.simulated.n77xx_attenuator import N77xxAttenuator
 from drivers.simulated.n77xx_meter import N77xxMeter
 from drivers.simulated.plant import Places, Plant, Sink
+from drivers.simulated.scpi import ScpiDevice
 from drivers.simulated.tcp import serve_tcp
 from drivers.simulated.virtual import VirtualClock
 from drivers.simulated.visa import SimulatedVisa
@@ -35,7 +39,6 @@ class Bench:
     """laser → attenuator → coupler 1×8 → all channels of two meters of four."""
 
     clock: Clock
-    faults: Faults = NONE
     resources: dict[str, str] = field(default_factory=dict)
     backend: Backend = "@py"
 
@@ -74,9 +77,9 @@ def bench() -> Bench:
 
 
 @contextlib.contextmanager
-def on_tcp(faults: Faults = NONE) -> Iterator[Bench]:
+def in_real_time(serve: Callable[[ScpiDevice], Carrier]) -> Iterator[Bench]:
     made = Bench(WALL)
-    carriers = {name: serve_tcp(device, faults) for name, device in made.instruments.items()}
+    carriers = {name: serve(device) for name, device in made.instruments.items()}
     made.resources = {name: carrier.resource for name, carrier in carriers.items()}
     try:
         yield made
@@ -88,7 +91,7 @@ def on_tcp(faults: Faults = NONE) -> Iterator[Bench]:
 DRIVERS = {"laser": "keysight-816x-laser", "voa-1": "keysight-n77xx-attenuator"}
 
 
-def opened(bench: Bench, name: str) -> object:
+def opened(bench: Bench, name: str) -> Device:
     driver = DRIVERS.get(name, "keysight-n77xx-meter")
     return open_driver(driver, bench.resources[name], backend=bench.backend, clock=bench.clock)
 
@@ -229,8 +232,7 @@ def test_the_safe_state_is_dark(bench: Bench) -> None:
     lit(bench, 0)
     assert bench.plant.power("meter-1:1") > 1e-5
     for name in ("meter-1", "voa-1", "laser"):
-        found = opened(bench, name)
-        safe = found.safe_state()  # type: ignore[attr-defined]  # every driver has one
+        safe = opened(bench, name).safe_state()
         assert safe.confirmed, safe.said
     assert not bench.laser.settings.on
     assert not bench.voa.element.held(1).open
@@ -254,11 +256,12 @@ def test_a_record_left_running_is_ended_by_whoever_opens_the_meter_next(bench: B
     assert again.read(2) is None
 
 
-# -- in real time, over TCP ------------------------------------------------------------------------------------
+# -- in real time ----------------------------------------------------------------------------------------------
 
 
-def test_in_real_time_over_tcp_little_is_added_to_the_averaging() -> None:
-    with on_tcp() as bench:
+@pytest.mark.parametrize("serve", [serve_tcp, serve_hislip])
+def test_it_is_the_same_in_real_time(serve: Callable[[ScpiDevice], Carrier]) -> None:
+    with in_real_time(serve) as bench:
         lit(bench)
         boxes = [meter(bench, 1), meter(bench, 2)]
         for box in boxes:
@@ -271,6 +274,8 @@ def test_in_real_time_over_tcp_little_is_added_to_the_averaging() -> None:
         here = boxes[0]
         here.start_log([1], 500, Second(100e-6))
         assert len(here.log(1)) == 500
+        assert all(opened(bench, name).safe_state().confirmed for name in ("voa-1", "laser"))
+        assert boxes[1].read(2) is None
 
 
 # -- trouble on the way ----------------------------------------------------------------------------------------
