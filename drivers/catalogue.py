@@ -92,9 +92,11 @@ CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
         "polatis-tl1": Entry("drivers.polatis_tl1:PolatisTl1", ("CrossConnect",), "Polatis switches, TL1", "tl1"),
         "calient-tl1": Entry("drivers.calient_tl1:CalientTl1", ("CrossConnect",), "Calient S-series, TL1", "tl1"),
         "keysight-53230a": Entry(
-            "drivers.keysight_53230a:Keysight53230A", (), "Keysight 53220A, 53230A counters (time interval)"
+            "drivers.keysight_53230a:Keysight53230A",
+            ("IntervalCounter",),
+            "Keysight 53220A, 53230A counters (time interval)",
         ),
-        "ublox-timing": Entry("drivers.ublox_timing:UbloxTiming", (), "u-blox timing receivers"),
+        "ublox-timing": Entry("drivers.ublox_timing:UbloxTiming", ("TimingReceiver",), "u-blox timing receivers"),
         "viavi-mts": Entry(
             "drivers.viavi_mts:ViaviMts", ("DisruptionTester",), "VIAVI MTS/T-BERD 5800 testers", experimental=True
         ),

@@ -15,10 +15,9 @@ from typing import Final, Protocol
 import serial
 from pyubx2 import POLL, UBXMessage
 
-from harness.clock import ClockState, Part
-from harness.errors import BenchError
-from harness.evidence.sentences import Cutter, Sentence
-from harness.evidence.ubx import (
+from drivers.capability import Pulse
+from drivers.sentences import Cutter, Sentence
+from drivers.ubx import (
     ANTENNA,
     CONSTELLATIONS,
     FIXES,
@@ -29,10 +28,11 @@ from harness.evidence.ubx import (
     SLOW_S,
     TIME_ONLY,
     Facts,
-    Pulse,
     facts,
     pulse,
 )
+from harness.clock import ClockState, Part
+from harness.errors import BenchError
 
 FORMAT: Final = "gnss/1"
 RAW_OCTETS: Final = 4096

@@ -19,11 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyubx2 import GET, UBXMessage
 
+from drivers.capability import Pulse
+from drivers.sentences import GAP_S, Cutter, Sentence
+from drivers.ubx import pulse, qerr_ps
 from harness.clock import ClockState
 from harness.errors import BenchError
 from harness.evidence.gnss import RAW_OCTETS, Gnss, Settings, state_of
-from harness.evidence.sentences import GAP_S, Cutter, Sentence
-from harness.evidence.ubx import Pulse, pulse, qerr_ps
 
 GOOD = Settings(
     "/dev/none",

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from pyubx2 import UBXReader
 
-from harness.evidence.sentences import Sentence
+from drivers.capability import Pulse
+from drivers.sentences import Sentence
 
 FRESH_S: Final = 2.5
 """Time, fix and pulse are said once a second; older words than this say nothing of now."""
@@ -46,21 +47,6 @@ _SKY: Final = {1: "GPS and GLONASS", 2: "GPS", 3: "SBAS", 4: "BeiDou", 5: "Galil
 """NAV-TIMELS srcOfCurrLs that were received: not the firmware's default, what a person configured or a server aided."""
 
 CONSTELLATIONS: Final = frozenset(_SYSTEMS.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """What UBX-TIM-TP announces of the *next* pulse; it is said in the second before that pulse."""
-
-    grid: str
-    """Which time the pulse marks: "GPS", "BDS", "Galileo", "UTC(NTSC)" …; empty: the receiver does not say."""
-    week: int
-    tow_ms: int
-    """Week and ms in it of the pulse, in the count of ``grid``."""
-    qerr_ps: int | None
-    """Quantisation error: add it to an interval counted from a reference to this pulse. None: invalid."""
-    locked: bool
-    """False where the receiver says that the pulse is not locked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,9 +28,11 @@ def _grouped(head: int, each: int, most: int) -> Callable[[int], bool]:
     return lambda found: found >= head and (found - head) % each == 0 and (found - head) // each <= most
 
 
+Kinds = Mapping[bytes, tuple[str, Callable[[int], bool]]]
+
 # class and id: name, which payload lengths it has. A frame of any other kind or length is passed over: a damaged
 # length field then costs its own frame, not the minute that 65 535 octets take at 9600 baud.
-KINDS: Final[dict[bytes, tuple[str, Callable[[int], bool]]]] = {
+KINDS: Final[Kinds] = {
     b"\x01\x03": ("NAV-STATUS", _exactly(16)),
     b"\x01\x07": ("NAV-PVT", _exactly(84, 92)),  # 84 up to protocol 14; what is read here lies before
     b"\x01\x20": ("NAV-TIMEGPS", _exactly(16)),
@@ -46,6 +48,13 @@ KINDS: Final[dict[bytes, tuple[str, Callable[[int], bool]]]] = {
     b"\x0d\x01": ("TIM-TP", _exactly(16)),
     b"\x0d\x04": ("TIM-SVIN", _exactly(28)),
 }
+ANSWERS: Final[Kinds] = {
+    b"\x05\x00": ("ACK-NAK", _exactly(2)),
+    b"\x05\x01": ("ACK-ACK", _exactly(2)),
+    b"\x06\x8b": ("CFG-VALGET", lambda found: 5 <= found <= 1024),
+    b"\x27\x03": ("SEC-UNIQID", _exactly(9, 10)),
+}
+"""What is said to one who asks or sets; nobody who only listens needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +75,13 @@ class Sentence:
 
 
 class Cutter:
-    """Cuts sentences from a stream given chunk by chunk; holds at most the longest sentence between chunks."""
+    """Cuts sentences from a stream given chunk by chunk; holds at most the longest sentence between chunks.
 
-    def __init__(self) -> None:
+    ``kinds`` are the UBX frames that it knows.
+    """
+
+    def __init__(self, kinds: Kinds = KINDS) -> None:
+        self._kinds = kinds
         self._held = bytearray()
         self._arrivals: deque[tuple[int, float]] = deque()
         """(octets up to and with a chunk, when it came) of the chunks still held."""
@@ -109,7 +122,7 @@ class Cutter:
                 continue
             octets = bytes(held[at : at + size])
             at += size
-            kind = KINDS[octets[2:4]][0] if octets[0] == 0xB5 else octets[3:6].decode("ascii")
+            kind = self._kinds[octets[2:4]][0] if octets[0] == 0xB5 else octets[3:6].decode("ascii")
             found.append(Sentence(kind, octets.rstrip(b"\r\n") if octets[0] != 0xB5 else octets, self._when(at)))
             self.used += size
         else:
@@ -129,7 +142,7 @@ class Cutter:
         held = self._held
         if len(held) < at + 6:
             return None
-        known = KINDS.get(bytes(held[at + 2 : at + 4]))
+        known = self._kinds.get(bytes(held[at + 2 : at + 4]))
         length = int.from_bytes(held[at + 4 : at + 6], "little")
         if known is None or not known[1](length):
             return 0
