@@ -381,8 +381,8 @@ class _Builder:
                 raise TableError(f"wiring.{key}: one channel", repr(text), "correct the lab table")
         if "source" in self.parts:
             self._launch(launch, single)
-        if single["reference"]:
-            plant.place(single["reference"], out=False)
+        for place in (*receive, *filter(None, single.values())):
+            plant.place(place, out=False)
         launches = len(self.ins) if launch == "coupler" else min(1, len(self.ins))
         if "source" in self.parts:
             for number in range(launches):

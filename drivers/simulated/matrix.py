@@ -402,7 +402,7 @@ class FibreMatrix(Element):
 
             ways.append(beam.through(left, self._mueller(join.ingress, egress)))
         weights_of = self._leaks[:, egress - 1]
-        current = [join.ingress - 1 for join in joins if join.broken_ns is None]
+        current = [j.ingress - 1 for j in joins if j.broken_ns is None or j.broken_ns > view.first]
         if current:
             weights_of = weights_of.copy()
             weights_of[current] = 0.0
