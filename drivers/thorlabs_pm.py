@@ -151,12 +151,19 @@ class ThorlabsPm(ScpiInstrument):
         self._averaging_s = float(seconds)
 
     def read(self, channel: int) -> Watt | None:
-        """A fresh reading, W; None: none to give, or less than the meter's floor."""
+        """A fresh reading, W; None: less than the meter's floor.
+
+        Raises NoReadingError where it has none to give, as with more light than the sensor can measure: that is no
+        darkness.
+        """
         self._only((channel,))
         found = self.ask("MEAS:POW?", reading(Watt), self._averaging_s + self.session.timeout_s + MARGIN_S)
-        if found is not None and abs(found) > MOST_W:
+        if found is None:
+            said = ", ".join(text for _, text in self.errors())  # the next command is not to blame
+            raise NoReadingError("light within the sensor's range", said or "a reading that is none", "attenuate")
+        if abs(found) > MOST_W:
             raise PortReplyError(f"at most {MOST_W:g} W", f"{found:g} W", "look which quantity the meter shows")
-        return found if found is not None and found >= watt(DBm(SPEC.floor_dbm)) else None
+        return found if found >= watt(DBm(SPEC.floor_dbm)) else None
 
     def read_all(self) -> Mapping[int, Watt | None]:
         """A fresh reading of channel 1."""

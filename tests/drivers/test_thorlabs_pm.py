@@ -104,12 +104,19 @@ def test_channels_that_it_does_not_have_are_refused(talk: Talk) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "power"),
-    [("1.234567E-03", 1.234567e-3), ("-1.2E-10", None), ("9.9E+37", None), ("9.91E37", None), ("1E-12", None)],
+    [("1.234567E-03", 1.234567e-3), ("-1.2E-10", None), ("0.0", None), ("1E-12", None)],
 )
 def test_readings(talk: Talk, answer: str, power: float | None) -> None:
     meter = opened(talk, ("MEAS:POW?", answer), ("MEAS:POW?", answer))
     assert meter.read(1) == power
     assert meter.read_all() == {1: power}
+
+
+@pytest.mark.parametrize("answer", ["9.9E+37", "9.91E37"])
+def test_more_light_than_it_can_measure_is_no_darkness(talk: Talk, answer: str) -> None:
+    meter = opened(talk, ("MEAS:POW?", answer), ("SYST:ERR?", '-231,"Data questionable"'), FINE)
+    with pytest.raises(NoReadingError, match="questionable"):
+        meter.read(1)
 
 
 @pytest.mark.parametrize("answer", ["", "dark", "1E-3 W", "1E-3,1E-3", "1.5E+05"])
