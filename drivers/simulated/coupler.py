@@ -31,7 +31,8 @@ class Coupler(Element):
         self.loss_db: Array = excess_db - 10 * np.log10(shares / shares.sum())
         """(ways,) true loss to each output, averaged over polarisation."""
         self.pdl_db: Array = np.abs(source.normal(0, pdl_db / 2, ways)) if ways > 1 else np.zeros(1)
-        self.return_db = 60.0
+        self.return_db = 70.0
+        """True return loss of the stem by itself."""
         self._mueller: Array = np.stack(
             [
                 polarising(float(pdl), axis(source)) * ratio(float(loss))

@@ -19,6 +19,8 @@ from drivers.simulated.light import Array, Beam, Flags, Light, Times, dark, rati
 
 KNOT_NS: Final = 1_000_000_000
 """Between two knots nothing but drift goes on; drift over a second is a straight line to 1e-8."""
+CALM_NS: Final = 10_000_000
+"""Readings that end within so long of each other, while nothing moves, are of the same light."""
 CHUNK: Final = 4096
 CHUNK_NOISE: Final = 256
 """Instants that are reckoned with together, without and with noise, so that memory stays small."""
@@ -570,6 +572,21 @@ class Plant:
         with self.lock:
             return float(self._beam(self.place(place), self._single(at_ns)).power_w[0])
 
+    def calm(self, start_ns: int, end_ns: int) -> int | None:
+        """An instant whose light is that of the whole stretch, as only drift goes on then; None: something moves.
+
+        It is the same one for stretches that end within the same `CALM_NS`, so that what was reckoned for it is kept.
+        """
+        at = end_ns // CALM_NS * CALM_NS
+        low = min(start_ns, at)
+        with self.lock:
+            if self._wired.changes(low, end_ns):
+                return None
+            for element in self.elements.values():
+                if any(True for _ in element.steps(low, end_ns)) or any(True for _ in element.moving(low, end_ns)):
+                    return None
+        return at
+
     def power_series(self, place: str, start_ns: int, period_ns: int, count: int) -> Array:
         """(count,) W at ``start_ns`` and every ``period_ns`` after it.
 
@@ -680,6 +697,8 @@ class Plant:
                 element, port = self.at(other)
                 onward = element.onward(port, now, wavelength_m)
                 if onward is None:
+                    if isinstance(element, Sink):
+                        pieces.append(Piece(f"end in {other}", 0.0, reflectance_db=-element.return_db))
                     break
                 pieces.extend(onward[1])
                 if not onward[0]:

@@ -19,7 +19,7 @@ class Tap(Element):
         self.forward = share * ratio(loss_db)
         self.back = ratio(back_loss_db)
         """True share of what returns to "out" that leaves by "back"."""
-        self.directivity_db = 75.0
+        self.directivity_db = 85.0
         """What reaches "back" without any echo, less than what leaves by "out"."""
 
     def emit(self, port: str, view: View) -> Beam:

@@ -25,7 +25,7 @@ def lit(ports: int = 4, spec: MatrixSpec = CALM, seed: int = 1) -> Bench:
 def level(b: Bench, place: str, start_ns: int, count: int = 1000, period_ns: int = 100_000) -> np.ndarray:
     """dB over the last value."""
     series = b.plant.power_series(place, start_ns, period_ns, count)
-    return 10 * np.log10(np.maximum(series, 1e-30) / series[-1])
+    return np.asarray(10 * np.log10(np.maximum(series, 1e-30) / series[-1]))
 
 
 def test_truth_is_as_scattered_as_the_table_says_and_no_more() -> None:
