@@ -249,13 +249,14 @@ def test_a_setting_that_is_refused_or_does_not_stay_is_an_error() -> None:
 
 def test_settings_that_make_no_sense_are_refused() -> None:
     made = UbloxTiming(Receiver())
-    for act in (
+    acts: list[Callable[[], None]] = [
         lambda: made.set_cable_delay(40_000),
         lambda: made.set_cable_delay(1.5),  # type: ignore[arg-type]  # what a plan may pass
         lambda: made.set_grid("utc"),
         lambda: made.survey(seconds=1),
         lambda: made.survey(millimetres=0),
-    ):
+    ]
+    for act in acts:
         with pytest.raises(SettingError):
             act()
 
