@@ -224,6 +224,11 @@ def _extinction(settings: Settings, lit: dict[str, Any], dark: dict[str, Any], b
     return Figure(key_of(lit), value, Budget(parts), "at-least" if side else "", doubts=red)
 
 
+def _chance(each: Figure) -> int:
+    """By how much a loss would differ when read again, µdB: its type A part."""
+    return root_up(sum(c.u**2 for c in each.budget.components if c.nu is not None))
+
+
 def _uniformity(kind: str, losses: Sequence[Figure]) -> list[Figure]:
     """Largest less smallest loss of one kind of way in one slot; what both share would cancel, and gets no credit."""
     groups: dict[tuple[Any, Any], list[Figure]] = defaultdict(list)
@@ -235,7 +240,7 @@ def _uniformity(kind: str, losses: Sequence[Figure]) -> list[Figure]:
     for (centre, width), here in groups.items():
         if len(here) < 2:
             continue
-        value, chosen, high, low = spread([each.value or 0 for each in here], [each.budget.u_c for each in here])
+        value, chosen, high, low = spread([each.value or 0 for each in here], [_chance(each) for each in here])
         found.append(
             Figure(
                 (("kind", kind), ("centre_mhz", centre), ("width_mhz", width)),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from drivers.capability import Channel
+from drivers.errors import InstrumentError
 from drivers.quantity import Hertz
 from harness.errors import BenchError
 from harness.figures.slot import Slot, Way
@@ -129,6 +131,23 @@ def unmake(rig: Rig, way: Way, slot: Slot) -> None:
     if listed(rig, wanted):
         rig.channels.remove(wanted)
         rig.step("channel", f"{way.ingress} to {way.egress} {slot.centre_mhz}/{slot.width_mhz} MHz", "blocked")
+
+
+@contextmanager
+def passing(rig: Rig, channels: Sequence[tuple[Way, Slot]]) -> Iterator[None]:
+    """Channels made, and blocked again on every way out: one that is left stands in the way of the next procedure."""
+    try:
+        for way, slot in channels:
+            make(rig, way, slot)
+        yield
+    except BaseException:
+        for way, slot in channels:
+            # what went wrong first is what has to be told
+            with suppress(InstrumentError):
+                unmake(rig, way, slot)
+        raise
+    for way, slot in channels:
+        unmake(rig, way, slot)
 
 
 def rose(before: int | None, floor: int, after: int | None, rise_udb: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.figures.slot import KEYS, Slot, Way
 from harness.figures.wss_card import ID, Settings
-from harness.methods.slot import PLUG_S, Cords, cells, make, named, read, unmake, witnesses
+from harness.methods.slot import PLUG_S, Cords, cells, make, named, passing, read, unmake, witnesses
 from harness.rig import Rig
 
 POWER = ("card", *KEYS, "stage", "tap", "value", "below", "source")
@@ -27,28 +27,30 @@ def run(rig: Rig, settings: Settings) -> None:
     plan = _plan(settings)
     for name in rig.parts(ID, [f"card {card}" for card in settings.cards]):
         card = name.removeprefix("card ")
-        for way, slot in plan:
-            make(rig, way, slot)
-        before = _read_all(rig, settings, cords, card, "before")
-        rig.hand.swap_card(rig.dut, card)
-        rig.step("swap", f"{rig.dut} {card}", "the spare is in")
-        rig.clock.sleep(settings.start_ms / 1000)
-        _read_all(rig, settings, cords, card, "itself")
-        for way, slot in plan:
+        with passing(rig, plan):
+            _swap(rig, settings, cords, card)
+    cords.home()
+
+
+def _swap(rig: Rig, settings: Settings, cords: Cords, card: str) -> None:
+    plan = _plan(settings)
+    before = _read_all(rig, settings, cords, card, "before")
+    rig.hand.swap_card(rig.dut, card)
+    rig.step("swap", f"{rig.dut} {card}", "the spare is in")
+    rig.clock.sleep(settings.start_ms / 1000)
+    _read_all(rig, settings, cords, card, "itself")
+    for way, slot in plan:
+        make(rig, way, slot)
+    after = _read_all(rig, settings, cords, card, "after")
+    for _ in range(settings.tries - 1):
+        dark = [at for at in plan if fell(settings, before[named(*at)], after[named(*at)])]
+        if not dark:
+            break
+        for way, slot in dark:
+            rig.step("not-confirmed", named(way, slot), f"dark after the swap of {card}")
+            unmake(rig, way, slot)
             make(rig, way, slot)
         after = _read_all(rig, settings, cords, card, "after")
-        for _ in range(settings.tries - 1):
-            dark = [at for at in plan if fell(settings, before[named(*at)], after[named(*at)])]
-            if not dark:
-                break
-            for way, slot in dark:
-                rig.step("not-confirmed", named(way, slot), f"dark after the swap of {card}")
-                unmake(rig, way, slot)
-                make(rig, way, slot)
-            after = _read_all(rig, settings, cords, card, "after")
-        for way, slot in plan:
-            unmake(rig, way, slot)
-    cords.home()
 
 
 def fell(settings: Settings, before: int | None, after: int | None) -> bool:

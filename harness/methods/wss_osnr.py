@@ -6,7 +6,7 @@ from drivers.capability import Spectrum
 from drivers.quantity import Metre, frequency
 from harness.figures.slot import KEYS, Slot, Way
 from harness.figures.wss_osnr import ID, Settings
-from harness.methods.slot import PLUG_S, Cords, cells, make, named, unmake
+from harness.methods.slot import PLUG_S, Cords, cells, named, passing
 from harness.rig import Rig
 
 COLUMNS = (*KEYS, "place", "resolution", "mhz", "value")
@@ -33,11 +33,10 @@ def run(rig: Rig, settings: Settings) -> None:
         rig.patch(f"launch-{launch}", f"{name}:in")
         _keep(rig, settings, way, slot, "in")
         rig.patch(f"launch-{launch}", f"{rig.dut}:{way.ingress}")
-        make(rig, way, slot)
         rig.patch(f"{rig.dut}:{way.egress}", f"{name}:in")
-        rig.clock.sleep(settings.settle_ms / 1000)
-        _keep(rig, settings, way, slot, "out")
-        unmake(rig, way, slot)
+        with passing(rig, [(way, slot)]):
+            rig.clock.sleep(settings.settle_ms / 1000)
+            _keep(rig, settings, way, slot, "out")
         rig.dark()
         _keep(rig, settings, way, slot, "dark")
         rig.patch(f"{rig.dut}:{way.egress}", tap.label)

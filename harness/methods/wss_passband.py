@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from drivers.quantity import Metre, frequency
 from harness.figures.slot import Slot, Way, exchanged
 from harness.figures.wss_passband import GROUP, ID, Settings
-from harness.methods.slot import PLUG_S, Cords, make, read, unmake, witnesses
+from harness.methods.slot import PLUG_S, Cords, passing, read, witnesses
 from harness.reading import Cell
 from harness.rig import Rig, Tap
 
@@ -59,16 +59,14 @@ def run(rig: Rig, settings: Settings) -> None:
         launch = cords.launch(ways[0].ingress)
         if len(ways) > 1:
             rig.patch(f"{rig.dut}:{ways[0].egress}", f"{rig.dut}:{ways[1].ingress}")
-        for way in ways:
-            make(rig, way, slot)
         at = (ways[0].ingress, ways[-1].egress, _via(ways), slot.centre_mhz, slot.width_mhz)
-        rig.clock.sleep(settings.settle_ms / 1000)
-        if settings.by == "laser":
-            _by_laser(rig, settings, at, cords.tap(ways[-1].egress), slot)
-        else:
-            _by_analyser(rig, settings, at, launch, slot, cords.tap(ways[-1].egress))
-        for way in ways:
-            unmake(rig, way, slot)
+        with passing(rig, [(way, slot) for way in ways]):
+            rig.clock.sleep(settings.settle_ms / 1000)
+            tap = cords.tap(ways[-1].egress)
+            if settings.by == "laser":
+                _by_laser(rig, settings, at, tap, slot)
+            else:
+                _by_analyser(rig, settings, at, launch, slot, tap)
         if len(ways) > 1:
             cords.rejoin(ways[0].egress, ways[1].ingress)
     cords.home()

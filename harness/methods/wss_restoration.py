@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drivers.quantity import Second
 from harness.figures.wss_restoration import ID, Settings
-from harness.methods.slot import PLUG_S, Cords, make
+from harness.methods.slot import PLUG_S, Cords, passing
 from harness.rig import Rig
 from harness.trace import octets
 
@@ -26,17 +26,17 @@ def run(rig: Rig, settings: Settings) -> None:
     lead = max(1, settings.lead_ms * 1000 // settings.period_us * 9 // 10)
     for name in rig.parts(ID, [f"cut {number}" for number in range(1, settings.repeats + 1)]):
         rig.light(settings.slot.pm)
-        make(rig, settings.way, settings.slot)
-        rig.clock.sleep(settings.settle_ms / 1000)
-        logger.start_log([tap.channel], settings.samples, Second(settings.period_us / 1e6))
-        rig.clock.sleep(settings.lead_ms / 1000)
-        try:
+        with passing(rig, [(settings.way, settings.slot)]):
+            rig.clock.sleep(settings.settle_ms / 1000)
+            logger.start_log([tap.channel], settings.samples, Second(settings.period_us / 1e6))
+            rig.clock.sleep(settings.lead_ms / 1000)
             rig.hand.cut(settings.line, True)
             rig.step("cut", settings.line)
-            record = logger.log(tap.channel)
-        finally:
-            rig.hand.cut(settings.line, False)
-            rig.step("whole", settings.line)
+            try:
+                record = logger.log(tap.channel)
+            finally:
+                rig.hand.cut(settings.line, False)
+                rig.step("whole", settings.line)
         number = int(name.split()[1])
         kept = f"restoration-{number}-{rig.utc_ns()}.f32"
         rig.keep(kept, octets(record))

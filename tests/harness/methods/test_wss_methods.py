@@ -19,7 +19,7 @@ from harness.archive.optical import done, finished, readings
 from harness.errors import BenchError
 from harness.figure import Derived, Figure
 from harness.figures import wss_card, wss_loss, wss_osnr, wss_passband, wss_restoration
-from harness.figures.slot import Slot, Way, exchanged
+from harness.figures.slot import Slot, Way, exchanged, kind_of
 from harness.journal import Entry
 from harness.methods import slot
 from harness.methods import wss_card as card_method
@@ -442,6 +442,7 @@ def test_loss_covers_the_truth(polariser: bool) -> None:
     rng = np.random.default_rng(11)
     hits: list[bool] = []
     dark: list[bool] = []
+    even: list[bool] = []
     while len(hits) < 1_000:
         made = bench(rng, cords=6, polariser=polariser, degrees=3, adds=3, drops=2)
         take_reference(made)
@@ -454,11 +455,17 @@ def test_loss_covers_the_truth(polariser: bool) -> None:
         for figure in figures:
             key = dict(figure.key)
             hits.append(covered(figure, 1e6 * made.node.way_db(str(key["ingress"]), str(key["egress"]))))
+        for figure in found.figures["uniformity"]:
+            kind = dict(figure.key)["kind"]
+            ways = [(str(dict(f.key)["ingress"]), str(dict(f.key)["egress"])) for f in figures]
+            true = [1e6 * made.node.way_db(*way) for way in ways if kind_of(*way) == kind]
+            even.append(covered(figure, max(true) - min(true)))
         truth = 1e6 * made.node.extinction_db
         dark += [
             f.side == "at-least" and (f.value or 0) - f.budget.expanded <= truth for f in found.figures["extinction"]
         ]
     assert np.mean(hits) >= COVERED
+    assert np.mean(even) >= COVERED
     assert np.mean(dark) >= COVERED
 
 
