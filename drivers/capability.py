@@ -108,6 +108,17 @@ class PowerMeter(Device, Protocol):
 
 
 @runtime_checkable
+class TriggeredMeter(PowerMeter, Protocol):
+    """A power meter whose readings can be begun and fetched apart, so that several boxes read at one time."""
+
+    def start_read(self) -> None:
+        """Begin a reading on every channel and come back at once."""
+
+    def finish_read(self, channels: Collection[int] = ()) -> Mapping[int, Watt | None]:
+        """Wait for what was begun and fetch it, W; all channels when none is named."""
+
+
+@runtime_checkable
 class PowerLogger(PowerMeter, Protocol):
     """A power meter that records by itself, in even steps."""
 

@@ -521,6 +521,8 @@ class _Reader:
         bench_data = data.get("bench")
         if isinstance(bench_data, dict) and isinstance(bench_data.get("policy"), str):
             self._policy(bench_data["policy"], simulated)
+            if bench_data["policy"] and not links_data:
+                self.add(("bench", "policy"), shown(bench_data["policy"]), "none: there is no link to certify by it")
         elif links_data:
             self.missing(("bench", "policy"), _listed(list(shipped_policies())))
 

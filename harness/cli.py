@@ -263,9 +263,9 @@ def _render(measurements: Sequence[Measurement], result: Mapping[str, Any], writ
     """
     if "redaction" in result:
         return pdf.pdf(result, {}, written, timestamp=redaction.ended_ns(result) // 1_000_000_000)
-    if not measurements:
+    ended = pdf.issued_s(measurements, result)
+    if ended is None:
         raise HarnessError("a measurement to date the report by", "none", "read the report in its folder")
-    ended = max(each.health.ended_ns for each in measurements) // 1_000_000_000
     return pdf.pdf(result, plots.plots(measurements, result), written, timestamp=ended)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def parse(text: str) -> tuple[Reading, ...]:
     """The readings in a CSV text. Raises BenchError that names every fault at once, by its line."""
     faults: list[str] = []
     found: list[Reading] = []
-    reader = csv.reader(text.removeprefix("\ufeff").splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     header: list[str] | None = None
     try:
         for cells in reader:

@@ -22,6 +22,7 @@ from drivers.capability import (
     PowerLogger,
     PowerMeter,
     SpectrumAnalyzer,
+    TriggeredMeter,
     TunableSource,
 )
 from drivers.clock import Clock
@@ -196,15 +197,22 @@ class Rig:
         return (*self.receive.values(), *(tap for tap in more if tap is not None))
 
     def read(self, taps: Iterable[Tap]) -> dict[str, int | None]:
-        """A fresh reading at each tap by its label, µdBm; None: its meter had none. Channels of one meter together."""
-        wanted = list(taps)
+        """A fresh reading at each tap by its label, µdBm; None: its meter had none. Meters read at one time."""
+        boxes: dict[str, list[Tap]] = {}
+        for tap in taps:
+            boxes.setdefault(tap.name, []).append(tap)
+        begun = {name: here[0].meter for name, here in boxes.items() if len(boxes) > 1 or len(here) > 1}
+        triggered = {name: meter for name, meter in begun.items() if isinstance(meter, TriggeredMeter)}
+        for meter in triggered.values():
+            meter.start_read()
         found: dict[str, int | None] = {}
-        for name in dict.fromkeys(tap.name for tap in wanted):
-            here = [tap for tap in wanted if tap.name == name]
-            if len(here) == 1:
-                found[here[0].label] = udbm(here[0].meter.read(here[0].channel))
-                continue
-            every = here[0].meter.read_all()
+        for name, here in boxes.items():
+            if name in triggered:
+                every = triggered[name].finish_read([tap.channel for tap in here])
+            elif len(here) > 1:
+                every = here[0].meter.read_all()
+            else:
+                every = {here[0].channel: here[0].meter.read(here[0].channel)}
             found |= {tap.label: udbm(every.get(tap.channel)) for tap in here}
         return found
 

@@ -658,7 +658,7 @@ class Run:
         folder.add_file("junit.xml", junit.junit(result))
         folder.add_file("measurements.csv", longtable.longtable(result, folder.ledger.records))
         measurements = folder.measurements
-        stamp = max((each.health.ended_ns for each in measurements), default=time.time_ns()) // 1_000_000_000
+        stamp = pdf.issued_s(measurements, result) or time.time_ns() // 1_000_000_000
         try:
             made = pdf.pdf(result, plots.plots(measurements, result), written, timestamp=stamp)
         except Exception as why:  # a report that cannot be drawn must not cost the verdict

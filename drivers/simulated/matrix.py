@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,8 @@ NUDGE_S: Final = 0.003
 """Time constant of the nudge that a moving mirror gives its neighbours."""
 NUDGED: Final = 30.0
 """Time constants after which the nudge is over: 30·exp(1 - 30) of its depth."""
+LONG_NS: Final = 60_000_000_000
+"""No movement takes as long, nor is one noted so long out of order."""
 GROUP_INDEX: Final = 1.4682
 NO_NOISE: Final[Array] = np.zeros((1, 0))
 STUCK_DB: Final = 62.0
@@ -456,11 +458,18 @@ class FibreMatrix(Element):
 
     def steps(self, start_ns: int, end_ns: int) -> list[int]:
         """Whenever a connection was made or broken."""
-        return [at for at, _, _, _ in self._nudges if start_ns < at <= end_ns]
+        return [at for at, _ in self._lately(start_ns) if start_ns < at <= end_ns]
 
     def moving(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
         """While mirrors swing, with their neighbours."""
-        return list({(at, until) for at, _, _, until in self._nudges if at <= end_ns and until >= start_ns})
+        return list({(at, until) for at, until in self._lately(start_ns) if at <= end_ns and until >= start_ns})
+
+    def _lately(self, start_ns: int) -> Iterator[tuple[int, int]]:
+        """(beginning, end) of movements, the newest first, as far back as any can still matter at an instant."""
+        for at, _, _, until in reversed(self._nudges):
+            if at < start_ns - LONG_NS:
+                return
+            yield at, until
 
     # -- protection and power --------------------------------------------------------------------------------
 

@@ -207,8 +207,16 @@ class N77xxMeter(N77xx):
     def _averaged(self, ports: Collection[int], ends_ns: Mapping[int, int]) -> dict[int, float | None]:
         """Readings whose averaging ended at these instants, W before correction; None: too much for the range."""
         sums = dict.fromkeys(ports, 0.0)
+        asked = {port: (self.ports[port].averaging_s, ends_ns[port]) for port in ports}
+        found = {each: self.plant.calm(each[1] - round(each[0] * 1e9), each[1]) for each in set(asked.values())}
+        calm = {port: found[each] for port, each in asked.items()}
+        for port, at in calm.items():
+            if at is not None:
+                sums[port] = len(WITHIN) * self._sensed(port, at)
         for share in WITHIN:  # instant by instant, as the plant keeps what it reckoned for one
             for port in ports:
+                if calm[port] is not None:
+                    continue
                 back = (1 - share) * self.ports[port].averaging_s
                 sums[port] += self._sensed(port, ends_ns[port] - round(back * 1e9))
         return {port: self._shown(port, total / len(WITHIN)) for port, total in sums.items()}

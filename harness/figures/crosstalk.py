@@ -43,6 +43,8 @@ class Settings(Watched):
     settle_ms: Milliseconds = 100
     pdl_udb: MicroDB = 300_000
     """Half-width of what the polarisation, which is one of many, does to signal and leak."""
+    zero_milli: Annotated[int, Field(ge=0, le=100_000)] = 2_000
+    """Half-width of the meter's zero, in thousandths of its noise; light that weak is not far above it."""
     search: bool = True
     """Pull one launch cord after the other at an egress with too much light, to find where it comes from."""
     high_udb: Annotated[int, Field(ge=-200_000_000, le=0)] = -50_000_000
@@ -132,12 +134,30 @@ def _figure(
     )
     parts = (
         scatter,
+        _zero(meter, leak, settings),
+        *_unseen(leak),
         meters.linearity(meter),
         meters.polarisation(meter, whole=True),
         Component("偏振", "one state of polarisation", settings.pdl_udb, "rectangular", "profile, unconfirmed"),
         source.component(settings, watched=watched),
     )
     return Figure(key, value, Budget(parts), "at-most" if leak.bounded else "", doubts=doubts)
+
+
+def _zero(meter: Instrument, leak: Level, settings: Settings) -> Component:
+    """What the meter shows in darkness, of which no data sheet in a driver tells: set against its noise."""
+    fw = meter.spec.get("noise_fw", 0) * settings.zero_milli // 1000 * leak.readings
+    half = -(-fw * meters.LN10_TENTHS // max(1, leak.fw))
+    return Component("功率计零点", "zero of the meter", half, "rectangular", "profile, unconfirmed: in noise of 100 ms")
+
+
+def _unseen(leak: Level) -> list[Component]:
+    """What ingress ports whose light was not seen may add to a sum."""
+    if not leak.unseen_fw:
+        return []
+    half = -(-leak.unseen_fw * meters.LN10_TENTHS // max(1, leak.fw))
+    origin = "the meter's floor for each; half of it is added"
+    return [Component("未见光的入端口", "ingress ports whose light was not seen", half, "rectangular", origin)]
 
 
 def _finding(ingress: int, egress: int, figure: Figure, singles: Mapping[int, Level], total: Level) -> Finding:

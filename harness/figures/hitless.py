@@ -40,6 +40,8 @@ class Settings(_Settings):
     lead_ms: Annotated[int, Field(ge=2, le=600_000)] = 20
     """Recorded before the first command leaves: the base that excursions are counted from."""
     settle_ms: Milliseconds = 100
+    hold_ms: Milliseconds = 100
+    """Between taking the path apart and making it again, so that what both do is seen apart."""
     linearity_udb: MicroDB = 5_000
     """Half-width of what the meter makes of a change of less than 1 dB; its data sheet speaks of larger ones."""
     source_udb: MicroDB = 10_000

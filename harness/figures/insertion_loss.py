@@ -192,7 +192,7 @@ def _uniformity(losses: Sequence[Figure]) -> list[Figure]:
         if len(here) < 2:
             continue
         values = [each.value or 0 for each in here]
-        value, chosen, high, low = spread(values, [each.budget.u_c for each in here])
+        value, chosen, high, low = spread(values, [_chance(each) for each in here])
         found.append(
             Figure(
                 (("pm", pm),),
@@ -204,6 +204,11 @@ def _uniformity(losses: Sequence[Figure]) -> list[Figure]:
             )
         )
     return found
+
+
+def _chance(figure: Figure) -> int:
+    """What may differ from path to path by chance: plugging and noise. Half-widths of data sheets are no chance."""
+    return root_up(sum(each.u**2 for each in figure.budget.components if each.distribution == "normal"))
 
 
 def _median(values: Sequence[int]) -> int:

@@ -22,6 +22,10 @@ class Level:
     nu: int
     bounded: bool
     """A reading saw nothing: the truth is this or less."""
+    readings: int = 1
+    """How many mean powers were added up, each with the meter's zero in it."""
+    unseen_fw: int = 0
+    """Half of what parts of a sum that were not seen may add; the other half is in the mean."""
 
 
 def femtowatts(udbm: int) -> int:
@@ -66,7 +70,12 @@ def added(levels: Sequence[Level]) -> Level:
     """Powers of ingress ports that were lit one after the other."""
     u = isqrt(sum(each.u_fw**2 for each in levels)) + 1
     nu = min(each.nu for each in levels)
-    return Level(sum(each.fw for each in levels), u, nu, any(each.bounded for each in levels))
+    seen = sum(each.fw for each in levels if not each.bounded)
+    unseen = sum(each.fw for each in levels if each.bounded)
+    count = sum(each.readings for each in levels)
+    if unseen >= seen:
+        return Level(seen + unseen, u, nu, bounded=True, readings=count)
+    return Level(seen + unseen // 2, u, nu, bounded=False, readings=count, unseen_fw=unseen - unseen // 2)
 
 
 def less(all_lit: Level, one_dark: Level) -> Level:
@@ -74,4 +83,4 @@ def less(all_lit: Level, one_dark: Level) -> Level:
     u = isqrt(all_lit.u_fw**2 + one_dark.u_fw**2) + 1
     left = all_lit.fw - one_dark.fw
     # less than what could be told apart: a bound
-    return Level(max(left, 2 * u), u, min(all_lit.nu, one_dark.nu), left <= 2 * u)
+    return Level(max(left, 2 * u), u, min(all_lit.nu, one_dark.nu), left <= 2 * u, readings=0)

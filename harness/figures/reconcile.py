@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from harness.budget import Budget, root_up
+from harness.errors import ArchiveError
 from harness.figure import Derived, Figure, Finding
 from harness.figures import path
-from harness.figures.row import rows
+from harness.figures.row import ALTERED, rows
 from harness.figures.setting import Settings as _Settings
 from harness.reading import Delay, Record, Unit
 
@@ -107,12 +108,16 @@ def odu(record: Record) -> tuple[Delay, ...]:
 
 
 def _optical(record: Record) -> tuple[Delay, ...]:
-    """What the reflectometer saw, under the settings it was used with."""
-    found = []
+    """What the reflectometer saw, under the settings it was used with. Raises ArchiveError."""
+    found: tuple[Delay, ...] = ()
     for row in rows(record, path.ID, "setup", text=("link", "value")):
-        told = path.delay(record, path.Settings.model_validate_json(row["value"]), row["link"])
-        found.append(told)
-    return tuple(each for each in found[-1:] if each is not None)
+        try:
+            settings = path.Settings.model_validate_json(row["value"])
+        except ValidationError as why:
+            raise ArchiveError("the settings of path", str(why), ALTERED) from why
+        told = path.delay(record, settings, row["link"])
+        found = () if told is None else (told,)
+    return found
 
 
 def apart(a: Delay, b: Delay, settings: Settings) -> int:

@@ -74,6 +74,7 @@ def run(rig: Rig, settings: Settings) -> None:
         # so many samples were certainly taken before the first command left, whenever the record began
         lead = (rig.clock.now_ns() - running) // (settings.period_us * 1000) - 1
         rig.crossconnect.disconnect([ingress])
+        rig.clock.sleep(settings.hold_ms / 1000)
         rig.crossconnect.connect({ingress: pairs[ingress]})
         for i, o in beside:
             tap = rig.receive[o]

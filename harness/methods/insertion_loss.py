@@ -20,7 +20,7 @@ def seconds(rig: Rig, settings: Settings) -> float:
 
 
 def run(rig: Rig, settings: Settings) -> None:
-    """Connect round after round; read all its paths together at every wavelength; at the end the first once more.
+    """Connect round after round; read all its paths together at every wavelength; with a coupler at the end the first once more.
 
     Raises what the instruments raise.
     """
@@ -28,8 +28,9 @@ def run(rig: Rig, settings: Settings) -> None:
     plan = everything(rig)
     launch = Launch(rig)
     parts: dict[str, tuple[str, Mapping[int, int]]] = {f"round {n}": ("power", pairs) for n, pairs in enumerate(plan)}
-    # what all paths of the first round changed by since they were read is the source's doing
-    parts["closing"] = ("closing", plan[0])
+    if rig.together:
+        # what all paths of the first round changed by since they were read is the source's doing: nobody plugged
+        parts["closing"] = ("closing", plan[0])
     for part in rig.parts(ID, list(parts)):
         kind, pairs = parts[part]
         for ingress in pairs:

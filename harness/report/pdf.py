@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import typst
 
+from harness.measurement import Measurement
 from harness.report import acceptance
 from harness.report.glyphs import FONTS, SYSTEM_FONTS, ReportError, system_font, uncovered
 from harness.report.pictures import pictures
@@ -65,6 +66,13 @@ def _pictures(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> list[dic
             }
         )
     return pictures
+
+
+def issued_s(measurements: Iterable[Measurement], result: Mapping[str, Any]) -> int | None:
+    """The date that a report bears, s since 1970 UTC: when the last of what it rests on was read; None for nothing."""
+    accepted = integer((result.get("acceptance") or {}).get("ended_ns"))
+    ends = [*(each.health.ended_ns for each in measurements), *([] if accepted is None else [accepted])]
+    return max(ends) // 1_000_000_000 if ends else None
 
 
 def pdf(
