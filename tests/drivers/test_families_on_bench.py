@@ -11,12 +11,14 @@ from drivers.capability import Device
 from drivers.catalogue import open_driver
 from drivers.clock import WALL, Clock
 from drivers.errors import InstrumentFaultError, NoReadingError, PortOpenError
+from drivers.keysight_n77xx_source import KeysightN77xxSource
 from drivers.port import Identity
 from drivers.quantity import DBm, Metre, Second, Watt, dbm
 from drivers.santec_tsl import SantecTsl
 from drivers.simulated.aq637x import Aq637x
 from drivers.simulated.coupler import Coupler
 from drivers.simulated.laser import Laser
+from drivers.simulated.n77xx_source import N77xxSource
 from drivers.simulated.n77xx_switch import N77xxSwitch
 from drivers.simulated.plant import Places, Plant, Sink
 from drivers.simulated.santec import SantecTsl as SimulatedTsl
@@ -164,6 +166,28 @@ def test_an_analyser_is_logged_in_to_over_tcp() -> None:
         analyser.close()
     finally:
         carrier.close()
+
+
+def test_a_laser_tuned_by_frequency_is_where_it_was_sent() -> None:
+    clock = VirtualClock()
+    here = Plant(clock, 7)
+    here.add(Laser("laser", 7, channels=4))
+    device = N77xxSource(Identity("Keysight Technologies", "N7714A", "SIM-5", "1"), clock, here, Places("laser"))
+    library = SimulatedVisa()
+    found = open_driver(
+        "keysight-n77xx-source", library.serve(device).resource, backend=library, clock=clock, options={"channel": 3}
+    )
+    assert isinstance(found, KeysightN77xxSource)
+    found.set_power(DBm(10))
+    found.set_output(True)
+    for nm in (1550.12, 1535.0):  # while it emits, too
+        found.set_wavelength(Metre(nm * 1e-9))
+        assert found.output()
+        assert 299_792_458 / here.light("laser:out-3").frequency_hz[0] == pytest.approx(nm * 1e-9, abs=20e-12)
+        assert here.power("laser:out-3") == pytest.approx(0.01, rel=0.1)
+        assert found.wavelength() == pytest.approx(nm * 1e-9, abs=1e-13)
+    assert found.safe_state().said == "laser 1 off, laser 2 off, laser 3 off, laser 4 off"
+    assert here.power("laser:out-3") == 0
 
 
 def test_a_switch_selects() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.capability import PowerLogger, PowerMeter
+from drivers.capability import PowerLogger, PowerMeter, TriggeredMeter
 from drivers.errors import (
     InstrumentFaultError,
     NoReadingError,
@@ -63,6 +63,7 @@ def test_it_is_what_a_plan_may_ask_for(talk: Talk) -> None:
     meter = opened(talk)
     assert isinstance(meter, PowerMeter)
     assert isinstance(meter, PowerLogger)
+    assert isinstance(meter, TriggeredMeter)
     assert meter.channels == 2
     assert meter.spec.origin.startswith("unconfirmed")
     assert meter.safe_state().confirmed
@@ -366,7 +367,7 @@ def test_a_triggered_record_takes_one_sample_a_trigger(talk: Talk) -> None:
 
 @pytest.mark.parametrize(
     ("read", "chosen"),
-    [(0.0, 10), (1e-3, 10), (9e-5, 0), (2e-5, 0), (9e-6, -10), (1e-9, -50), (2e-13, -70), (1e-2, 10)],
+    [(0.0, 10), (1e-3, 10), (9e-5, 0), (2e-5, 0), (9e-6, -10), (1e-9, -50), (1e-12, -70), (2e-13, 10), (1e-2, 10)],
 )
 def test_the_range_of_a_record_reaches_above_all_that_was_read(talk: Talk, read: float, chosen: int) -> None:
     lines = (*BEGUN, ("FETC:POW:ALL?", watts(0.0, read)), *([("FETC2:POW?", f"{read:E}")] if read else []))
