@@ -308,6 +308,5 @@ def values(payload: bytes, layout: Layout) -> npt.NDArray[np.float64]:
     if len(payload) % kind.itemsize:
         raise ValueError(f"{len(payload)} octets are no whole number of {layout} values")
     found = np.frombuffer(payload, dtype=kind).astype(np.float64)
-    # a float32 cannot hold 9.9E37 exactly: one part in ten million below it is still none
-    found[~(np.abs(found) < NONE_FROM * (1 - 1e-6))] = np.nan
+    found[np.abs(found) >= NONE_FROM] = np.nan  # the float32 next to 9.9E37 lies above it
     return found

@@ -15,12 +15,13 @@ from drivers.catalogue import CATALOGUE, Entry, drivers_table, open_driver
 from drivers.clock import WALL, Clock
 from drivers.errors import PortOpenError, SettingError, TranscriptError, WrongInstrumentError
 from drivers.opener import Opener
-from drivers.port import Identity
+from drivers.port import Identity, Wire
 from drivers.scpi import ScpiInstrument, Setting, number
 from drivers.session import Session
 from drivers.simulated.scpi import ScpiDevice
 from drivers.simulated.tcp import serve_tcp
 from drivers.simulated.tl1 import Tl1Device
+from drivers.simulated.virtual import VirtualClock
 from drivers.simulated.visa import SimulatedVisa
 from drivers.tl1 import Talk
 
@@ -71,8 +72,8 @@ def person(options: dict[str, Any], *, clock: Clock, log: object) -> tuple[dict[
 
 
 class SimulatedLamp(ScpiDevice):
-    def __init__(self, model: str = "L1") -> None:
-        super().__init__(Identity("Acme", model, "SIM-L1-1", "1"), WALL)
+    def __init__(self, model: str = "L1", clock: Clock = WALL) -> None:
+        super().__init__(Identity("Acme", model, "SIM-L1-1", "1"), clock)
         self.on("POWer", lambda suffixes, args: None)
         self.on("POWer?", lambda suffixes, args: "1.5")
 
@@ -193,6 +194,16 @@ def test_a_tl1_driver_talks_through_a_socket_and_in_this_process(monkeypatch: py
 
 
 @pytest.mark.usefixtures("entries")
+def test_in_this_process_deadlines_are_counted_by_the_labs_clock() -> None:
+    clock = VirtualClock()
+    visa = SimulatedVisa()
+    where = visa.serve(SimulatedLamp(clock=clock)).resource
+    log: list[Wire] = []
+    open_driver("lamp", where, backend=visa, clock=clock, log=log.append).close()
+    assert 0 < log[-1].monotonic_ns <= clock.now_ns()
+
+
+@pytest.mark.usefixtures("entries")
 def test_a_person_gets_the_options() -> None:
     made: Any = open_driver("person", "", options={"what": "oxc", "answers": "a.txt"})
     assert made == ({"what": "oxc", "answers": "a.txt"}, WALL)
@@ -212,8 +223,10 @@ def test_an_option_records_and_another_plays_back(tmp_path: Path) -> None:
     again: Any = open_driver("lamp", "nowhere", options={"replay": path, "gain": 2})
     again.power = 3.0
     assert (again.power, again.gain, again.identity.serial) == (1.5, 2, "SIM-L1-1")
-    with pytest.raises(TranscriptError, match="a new file"):
+    with pytest.raises(TranscriptError, match="a new file") as held:
         open_driver("lamp", where, backend=visa, options={"record": path})
+    assert visa._lines == {}  # closed, though what went wrong still holds on to it
+    del held
 
 
 @pytest.mark.usefixtures("entries")

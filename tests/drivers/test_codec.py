@@ -152,6 +152,12 @@ def test_strings_read_back_whatever_quotes_they_hold(text: str) -> None:
     assert csv(QUOTED).parse(csv(QUOTED).form((text, "b"))) == (text, "b")
 
 
+@pytest.mark.parametrize("said", ["", "a", '"', "\"a'", '"a"b"', '"a","b"', "'it''s' no"])
+def test_what_is_no_string(said: str) -> None:
+    with pytest.raises(ValueError, match=r"quotes|more than one"):
+        QUOTED.parse(said)
+
+
 @given(st.lists(st.integers(0, 99_999), max_size=20))
 def test_channel_lists_read_back(channels: list[int]) -> None:
     assert CHANNELS.parse(CHANNELS.form(tuple(channels))) == tuple(channels)
@@ -216,6 +222,11 @@ def test_a_block_reads_back(payload: bytes, end: bytes, zeros: int) -> None:
     for cut in range(min(11, 2 + len(size))):
         assert block_size(whole[:cut]) is None
     assert block_size(whole[:11]) == (2 + len(size), len(payload))
+
+
+def test_what_stands_behind_a_block_is_no_part_of_it() -> None:
+    with pytest.raises(ValueError, match="behind"):
+        block(b"#13abcd")
 
 
 @given(st.binary(max_size=60))

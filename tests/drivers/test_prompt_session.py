@@ -302,6 +302,64 @@ def test_no_octets_break_the_negotiation_and_pieces_are_as_the_whole(pieces: lis
         assert b"".join(part[1] for part in parts) == answer
 
 
+class Script:
+    """A stream that answers each message with the octets of its turn, piece by piece, on a clock of its own."""
+
+    resource = "nowhere"
+
+    def __init__(self, *answers: list[bytes]) -> None:
+        self._answers = [[b"READY> "], [IDN + b"\r\nREADY> "], *answers]
+        self._ready: list[bytes] = self._answers.pop(0)
+        self._now = 0
+        self.sent: list[bytes] = []
+
+    def now_ns(self) -> int:
+        return self._now
+
+    def send(self, octets: bytes, deadline_ns: int) -> bool:
+        self.sent.append(octets)
+        self._ready += self._answers.pop(0) if self._answers else []
+        return True
+
+    def receive(self, deadline_ns: int) -> bytes:
+        self._now += 1000
+        if self._ready:
+            return self._ready.pop(0)
+        self._now = max(deadline_ns, self._now)
+        return b""
+
+    def close(self) -> None:
+        self._ready = []
+
+
+def test_a_prompt_in_a_line_that_has_not_come_whole_is_none() -> None:
+    session = PromptSession(Script([b'"is READY>', b' now"\r\nREADY>', b" "]))
+    assert session.query("TEXT?") == '"is READY> now"'
+
+
+def test_the_blank_of_a_prompt_that_comes_by_itself_puts_nothing_out_of_step() -> None:
+    stream = Script([b"7\r\nREADY>", b" "], [b"8\r\nREADY> "])
+    session = PromptSession(stream)
+    assert (session.query("A?"), session.query("B?")) == ("7", "8")
+    assert stream.sent == [b"*IDN?\n", b"A?\n", b"B?\n"]
+
+
+def test_octets_that_nobody_asked_for_are_not_the_next_answer() -> None:
+    stream = Script([b"7\r\nREADY> ", b"9\r\nREADY> "], [IDN + b"\r\nREADY> "], [b"8\r\nREADY> "])
+    session = PromptSession(stream)
+    assert session.query("A?") == "7"
+    assert session.query("B?") == "8"
+    assert stream.sent[2] == b"*IDN?\n"
+
+
+def test_an_identity_that_is_still_owed_cannot_prove_the_step() -> None:
+    session = PromptSession(Script([], [IDN + b"\r\nREADY> "]))
+    with pytest.raises(PortTimeoutError):
+        session.query("*IDN?", 1)
+    with pytest.raises(PortLostError, match="last one"):
+        session.query("A?")
+
+
 class Octets:
     """A stream that says what the test gives it, and then nothing, on a clock of its own."""
 

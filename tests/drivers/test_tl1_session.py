@@ -323,6 +323,14 @@ def test_garbage_that_was_owed_is_thrown_away() -> None:
         assert session.do("RTRV-PATCH").rows == ("fine",)
 
 
+def test_a_delay_is_no_end() -> None:
+    def serve(peer: socket.socket, tag: str) -> None:
+        peer.sendall(completed(tag, code="DELAY") + completed(tag, "done at last"))
+
+    with scripted(serve) as where, Tl1Session.at(where, timeout_s=10) as session:
+        assert session.do("RTRV-PATCH").rows == ("done at last",)
+
+
 def test_another_tags_answer_is_nobodys() -> None:
     def serve(peer: socket.socket, tag: str) -> None:
         peer.sendall(completed("99", "wrong"))
