@@ -101,7 +101,7 @@ class PowerMeter(Device, Protocol):
         """How long a reading takes."""
 
     def read(self, channel: int) -> Watt | None:
-        """A fresh reading, W; None: the meter has none to give (over range, below its floor)."""
+        """A fresh reading, W; None: below the meter's floor. Raises NoReadingError over its range: that is no darkness."""
 
     def read_all(self) -> Mapping[int, Watt | None]:
         """A fresh reading of every channel, taken together."""

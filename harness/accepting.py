@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from drivers.port import Wire
 from harness.acceptance import judge
@@ -25,7 +26,8 @@ from harness.profile import Profile, parse
 from harness.rig import Rig
 from harness.safety import Outcome
 
-WIRE: str = "wire.log"
+WIRE: Final = "wire.log"
+"""Every octet to and from the instruments, while the run is on; in the end compressed, as `wire.log.gz`."""
 
 
 def read_profile(name: str, folder: Path) -> str:
@@ -199,5 +201,6 @@ class Accepting:
             self._wire = None
             if self._folder is not None:
                 log = self._folder.path / "data" / WIRE
-                self._folder.add_file(WIRE, log.read_bytes())
+                self._folder.add_file(f"{WIRE}.gz", gzip.compress(log.read_bytes(), mtime=0))
+                log.unlink()
         return self.outcomes or ()

@@ -10,7 +10,7 @@ from drivers.capability import CrossConnect, Device, PowerMeter
 from drivers.catalogue import open_driver
 from drivers.clock import WALL, Clock
 from drivers.errors import InstrumentError
-from drivers.port import Wire
+from drivers.port import Backend, Wire
 from drivers.simulated.lab import Lab
 from drivers.simulated.virtual import VirtualClock
 from harness.bench import Bench
@@ -62,7 +62,8 @@ class Opened:
     def open(self, name: str) -> Device:
         """The instrument of that name, identified. Raises PreflightError."""
         each = next(found for found in self.bench.instruments if found.name == name)
-        resource, backend = each.resource, "@py"
+        resource = each.resource
+        backend: Backend = "@py"
         options: dict[str, Any] = dict(each.options)
         if self.lab is not None:
             resource, backend = self.lab.resources().get(name, ""), self.lab.visa

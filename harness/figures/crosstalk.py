@@ -45,6 +45,8 @@ class Settings(Watched):
     """Half-width of what the polarisation, which is one of many, does to signal and leak."""
     zero_milli: Annotated[int, Field(ge=0, le=100_000)] = 2_000
     """Half-width of the meter's zero, in thousandths of its noise; light that weak is not far above it."""
+    terminator: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,59}$")] = "terminator"
+    """Where a pulled launch cord is plugged meanwhile."""
     search: bool = True
     """Pull one launch cord after the other at an egress with too much light, to find where it comes from."""
     high_udb: Annotated[int, Field(ge=-200_000_000, le=0)] = -50_000_000

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from harness.budget import Budget, Component
 from harness.errors import ArchiveError
-from harness.figure import Derived, Figure, Finding
+from harness.figure import Derived, Figure, Finding, Side
 from harness.figures.extreme import reach
 from harness.figures.meter import LN10_TENTHS, Meters
 from harness.figures.row import ALTERED, rows
@@ -58,7 +58,7 @@ def derive(record: Record, settings: Settings) -> Derived:
     figures: list[Figure] = []
     findings: list[Finding] = []
     tables: list[tuple[int, str, Mapping[str, object]]] = []
-    columns = ("in", "out", "neighbour_in", "neighbour_out", "period_ns", "lead")
+    columns = ("in", "out", "neighbour_in", "neighbour_out", "period_ns", "lead", "acted_ns")
     for row in rows(record, ID, "log", whole=columns, text=("trace", "tap")):
         if row["trace"] not in record.traces:
             raise ArchiveError("the log of a neighbour", f"no file {row['trace']!r}", ALTERED)
@@ -129,4 +129,6 @@ def _one(
         Component("功率计线性", "linearity over a small change", settings.linearity_udb, "rectangular", origin),
         Component("记录期间光源变化", "source within one record", settings.source_udb, "rectangular", origin),
     )
-    return Figure(key, raw - bias // 2, Budget(parts), doubts=red), offs
+    # what was still to be told to the device when the record ended was not seen
+    side: Side = "at-least" if row["acted_ns"] > len(values) * row["period_ns"] else ""
+    return Figure(key, raw - bias // 2, Budget(parts), side, doubts=red), offs

@@ -45,12 +45,14 @@ class Settings(Watched):
     fibre: Place = "line-1"
     """Its ends are FIBRE:a here and FIBRE:b there."""
     far: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._:-]{0,59})?$")] = ""
-    """Where its far end is plugged in service; a reel needs it."""
+    """Where its far end is plugged in service, and goes back to after a reel; empty: it is left open."""
     wavelengths_pm: tuple[Picometres, ...] = (1_310_000, 1_550_000)
     traffic_pm: Picometres = 1_550_000
     """Wavelength of the light that carries packets: the trace nearest to it gives the floor."""
-    span_m: Count = 100_000
+    span_m: Count = 80_000
+    """Range, one of those that the reflectometer has; longer than the fibre with its reel."""
     pulse_ns: Count = 100
+    """Its pulse, one of those that it has: the shorter, the better an end is known, and the less far it sees."""
     averaging_ms: Milliseconds = 30_000
     both: bool = True
     """Traces from both ends."""
@@ -89,14 +91,16 @@ class Settings(Watched):
     """Half-width of what is not known of that."""
     plugs: Count = 3
     """How often the source's cord is plugged for the loss; the spread is the connectors' repeatability."""
+    loss_pm: tuple[Picometres, ...] = (1_550_000,)
+    """Wavelengths at which source and meter read the loss, where the bench has them."""
     loss_averaging_ms: Milliseconds = 200
     plug_udb: MicroDB = 300_000
     """Half-width of one plugging, where the cord was not plugged more than once."""
 
     @model_validator(mode="after")
-    def _reel_comes_out_again(self) -> Settings:
-        if self.reel and not (self.far and self.reel_ps):
-            raise ValueError("a reel needs its time of flight, reel_ps, and where the far end goes back to, far")
+    def _reel_is_known(self) -> Settings:
+        if self.reel and not self.reel_ps:
+            raise ValueError("a reel needs its time of flight, reel_ps")
         return self
 
 

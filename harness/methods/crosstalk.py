@@ -106,10 +106,13 @@ def _dark(rig: Rig, settings: Settings, launch: Launch, tap: Tap) -> list[tuple[
 def _search(rig: Rig, settings: Settings, launch: Launch, ingress: int, egress: int, tap: Tap) -> None:
     """Pull one cord after the other: the one whose light is missing then is where it came from."""
     for cord in _order(rig.launches, ingress):
-        rig.patch(f"launch-{cord}", "terminator")
-        rows = [(ingress, egress, cord, tap.label, *row) for row in _dark(rig, settings, launch, tap)]
-        rig.record(ID, "pulled", "udBm", PULLED, rows, [tap])
-        launch.home(cord)
+        rig.patch(f"launch-{cord}", settings.terminator)
+        try:
+            rows = [(ingress, egress, cord, tap.label, *row) for row in _dark(rig, settings, launch, tap)]
+            rig.record(ID, "pulled", "udBm", PULLED, rows, [tap])
+        finally:
+            # whatever happens, no later reading may miss this cord's light
+            launch.home(cord)
 
 
 def _order(cords: Sequence[int], last: int) -> list[int]:

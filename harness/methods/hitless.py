@@ -11,7 +11,7 @@ from harness.methods.lot import lots, rounds
 from harness.rig import Rig
 from harness.trace import octets
 
-COLUMNS = ("in", "out", "neighbour_in", "neighbour_out", "period_ns", "lead", "tap", "trace", "value")
+COLUMNS = ("in", "out", "neighbour_in", "neighbour_out", "period_ns", "lead", "acted_ns", "tap", "trace", "value")
 
 
 def neighbours(pairs: Mapping[int, int], ingress: int) -> list[tuple[int, int]]:
@@ -76,9 +76,21 @@ def run(rig: Rig, settings: Settings) -> None:
         rig.crossconnect.disconnect([ingress])
         rig.clock.sleep(settings.hold_ms / 1000)
         rig.crossconnect.connect({ingress: pairs[ingress]})
+        acted = rig.clock.now_ns() - running
         for i, o in beside:
             tap = rig.receive[o]
             name = f"{ID}-{ingress}-{pairs[ingress]}-{i}-{o}-{rig.utc_ns()}.f32"
             rig.keep(name, octets(rig.logger(tap).log(tap.channel)))
-            row = (ingress, pairs[ingress], i, o, settings.period_us * 1000, lead, tap.label, name, settings.samples)
+            row = (
+                ingress,
+                pairs[ingress],
+                i,
+                o,
+                settings.period_us * 1000,
+                lead,
+                acted,
+                tap.label,
+                name,
+                settings.samples,
+            )
             rig.record(ID, "log", "count", COLUMNS, [row], [tap, rig.roles["dut"]], trace=name)

@@ -43,7 +43,7 @@ def _parts(rig: Rig, settings: Settings) -> list[str]:
         if settings.reel:
             found.append("reel")
     if _by_meter(rig):
-        found += [f"loss {pm}" for pm in settings.wavelengths_pm]
+        found += [f"loss {pm}" for pm in settings.loss_pm]
     return found
 
 
@@ -140,7 +140,7 @@ def _reel(rig: Rig, settings: Settings) -> None:
     _trace(rig, settings, "forward", "before", pm)
     rig.patch(far, f"{settings.reel}:a")
     _trace(rig, settings, "forward", "reel", pm)
-    rig.patch(far, settings.far)
+    rig.patch(far, settings.far or f"{settings.fibre}:open")
     _trace(rig, settings, "forward", "after", pm)
 
 

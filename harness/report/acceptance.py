@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -99,7 +100,7 @@ def _methods(found: Result) -> dict[str, Any]:
 def _worst(found: Result) -> dict[str, Any]:
     rows: list[Sequence[Cell]] = []
     for row in listed(found, "requirements"):
-        for worst in listed(row, "worst")[:WORST]:
+        for worst in listed(row, "worst")[: WORST if row["verdict"] != "PASS" else 1]:
             reason = pair(both(worst, "reason"))
             why = worst["why"] or ", ".join(worst["doubts"])
             rows.append([row["id"], key(worst["key"]), _value(worst, row), worst["verdict"], why or reason])
@@ -119,16 +120,23 @@ def _findings(found: Result) -> dict[str, Any]:
 
 
 def _doubts(found: Result) -> dict[str, Any]:
+    """Red checks one by one; green ones counted by kind."""
     rows: list[Sequence[Cell]] = []
-    for each in listed(found, "doubts"):
-        state: Cell = {"zh": "红" if each["state"] == "red" else "绿", "en": each["state"], "state": each["state"]}
-        remedy: Cell = pair(both(each, "remedy")) if each["state"] == "red" else ""
-        rows.append([each["id"], each["subject"], state, each["found"], each["limit"], remedy])
-    red_first = sorted(rows, key=lambda row: row[2]["state"] != "red" if isinstance(row[2], dict) else True)
+    doubts = listed(found, "doubts")
+    for each in doubts:
+        if each["state"] == "red":
+            state: Cell = {"zh": "红", "en": "red", "state": "red"}
+            rows.append([each["id"], each["subject"], state, each["found"], each["limit"], pair(both(each, "remedy"))])
+    green = Counter((each["id"], each["limit"]) for each in doubts if each["state"] != "red")
+    for (name, limit), count in green.items():
+        said = next(each for each in doubts if (each["id"], each["limit"]) == (name, limit) and each["state"] != "red")
+        state = {"zh": "绿", "en": "green", "state": "green"}
+        subject, seen = (said["subject"], said["found"]) if count == 1 else (f"× {count}", "")
+        rows.append([name, subject, state, seen, limit, ""])
     return table(
         Phrase("对测量本身的检查", "Checks on the measuring"),
         columns("<检查|Check & <对象|Subject & ^状态|State & <发现|Found & <限值|Limit & <处理|Remedy"),
-        red_first[:40],
+        rows,
     )
 
 

@@ -140,8 +140,7 @@ def _methods(policy: Result, accepted: Result) -> list[str]:
         found.append(f"{policy.get('id', '')} {policy.get('version', '')}; RFC 8762/8972, RFC 7679")
     if accepted:
         profile: Result = accepted.get("profile") or {}
-        methods = dict.fromkeys(str(each.get("method")) for each in accepted.get("requirements") or [])
-        found.append(f"{profile.get('id', '')} {profile.get('version', '')}; {', '.join(methods)}")
+        found.append(f"{profile.get('id', '')} {profile.get('version', '')}, 方法见表 methods in the table")
     return found
 
 

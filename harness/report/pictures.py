@@ -118,7 +118,8 @@ def pictures(result: Json, *, system_fonts: Iterable[Path] = SYSTEM_FONTS) -> di
     with style(words, system_fonts):
         for row in listed(found, "requirements"):
             cells = matrix(row)
-            if len({key[0] for key in cells}) > 1 and len({key[1] for key in cells}) > 1:
+            sides = [len({key[side] for key in cells}) for side in (0, 1)]
+            if min(sides) > 1 and 2 * len(cells) >= sides[0] * sides[1]:  # a sample of paths is no map
                 drawn[f"heat-{row['id']}"] = (
                     svg(_heat(row, cells)),
                     f"{row['title_zh']}：全部路径，各波长中最差者",
