@@ -555,8 +555,8 @@ def _standing_out(joints: Mapping[str, Sequence[Figure]]) -> list[Finding]:
     return found
 
 
-def flight(record: Record, settings: Settings) -> tuple[Figure, Trace] | None:
-    """The time of flight nearest to the traffic's wavelength, with its trace; None when none can be relied on."""
+def flight(record: Record, settings: Settings) -> tuple[Figure, tuple[Trace, ...]] | None:
+    """The time of flight nearest to the traffic's wavelength, with its traces; None when none can be relied on."""
     times, _ = flights(record, settings)
     known, _ = identity(record, settings)
     if known is not None and (known.value is None or known.doubts or known.value > 3 * known.budget.u_c):
@@ -566,10 +566,10 @@ def flight(record: Record, settings: Settings) -> tuple[Figure, Trace] | None:
         return None
     best = min(usable, key=lambda f: abs(int(dict(f.key)["pm"]) - settings.traffic_pm))
     pm = dict(best.key)["pm"]
-    trace = [t for t in traces(record) if t.stage == "link" and t.asked_pm == pm][-1]
+    used = tuple(_latest(traces(record))[int(pm)].values())
     value = best.value or 0
     kilometres = -(-value * C_M_PER_S // (settings.group_index_ppm * 10**9))
-    apart = -(-abs(trace.pm - settings.traffic_pm) // 1000)
+    apart = -(-max(abs(t.pm - settings.traffic_pm) for t in used) // 1000)
     colour = Component(
         "波长间色散",
         "dispersion between the trace's wavelength and the traffic's",
@@ -577,15 +577,14 @@ def flight(record: Record, settings: Settings) -> tuple[Figure, Trace] | None:
         "rectangular",
         "profile, unconfirmed",
     )
-    return Figure(best.key, value, Budget((*best.budget.components, colour))), trace
+    return Figure(best.key, value, Budget((*best.budget.components, colour))), used
 
 
-def _origin(trace: Trace, figure: Figure) -> str:
+def _origin(used: Sequence[Trace], figure: Figure) -> str:
     named = ", ".join(f"{c.name_en} {c.u} ps" for c in figure.budget.components)
-    return (
-        f"OTDR {trace.serial or 'without a serial number'}, trace {trace.name}, SHA-256 {trace.sha256}, "
-        f"{trace.pm} pm; standard uncertainties: {named}"
-    )
+    files = "; ".join(f"{t.name}, {t.direction}, {t.pm} pm, SHA-256 {t.sha256}" for t in used)
+    serial = ", ".join(dict.fromkeys(t.serial or "without a serial number" for t in used))
+    return f"OTDR {serial}; traces {files}; standard uncertainties: {named}"
 
 
 def route(record: Record, settings: Settings) -> Route | None:
@@ -596,9 +595,9 @@ def route(record: Record, settings: Settings) -> Route | None:
     found = flight(record, settings)
     if found is None:
         return None
-    figure, trace = found
+    figure, used = found
     length = (figure.value or 0) * C_M_PER_S // (settings.group_index_ppm * 1_000_000)
-    return Route(length, settings.group_index_ppm, figure.budget.u_c, _origin(trace, figure))
+    return Route(length, settings.group_index_ppm, figure.budget.u_c, _origin(used, figure))
 
 
 def delay(record: Record, settings: Settings, link: str) -> Delay | None:
@@ -606,5 +605,5 @@ def delay(record: Record, settings: Settings, link: str) -> Delay | None:
     found = flight(record, settings)
     if found is None:
         return None
-    figure, trace = found
-    return Delay(link, "mean", PLANE, figure.value or 0, figure.budget.u_c, origin=_origin(trace, figure))
+    figure, used = found
+    return Delay(link, "mean", PLANE, figure.value or 0, figure.budget.u_c, origin=_origin(used, figure))

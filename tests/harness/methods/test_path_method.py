@@ -443,6 +443,12 @@ def test_a_reel_needs_its_time_of_flight() -> None:
         path.Settings(reel="reel-1")
 
 
+def test_a_far_end_of_no_name_is_left_open_again() -> None:
+    made = bench(np.random.default_rng(87))
+    method.run(made.rig, SETTINGS.model_copy(update={"far": ""}))
+    assert made.fibre.said[-2] == ("line-1:b", "line-1:open")
+
+
 def test_time_reckoned_grows_with_what_is_done() -> None:
     made = bench(np.random.default_rng(86))
     alone = method.seconds(made.rig, SETTINGS.model_copy(update={"both": False, "reel": ""}))
