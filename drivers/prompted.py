@@ -68,9 +68,9 @@ class PromptedCrossConnect(_Prompted):
         *,
         size: tuple[int, int] = (0, 0),
         ports: Sequence[str] = (),
-        amplified: bool | None = None,
+        amplified: bool = False,
     ) -> None:
-        """``size`` counts fibre ports, ``ports`` names those of a WSS; ``amplified``: it holds amplifiers.
+        """``size`` counts fibre ports, ``ports`` names those of a WSS; ``amplified``: it emits light of its own.
 
         Raises SettingError when it has neither kind of port.
         """
@@ -85,7 +85,7 @@ class PromptedCrossConnect(_Prompted):
             _name("a port", port)
         self._size = size
         self._ports = tuple(ports)
-        self._amplified = bool(ports) if amplified is None else amplified
+        self._amplified = amplified
         self._pairs: dict[int, int] | None = None
         self._slices: list[Channel] | None = None
 
@@ -94,7 +94,7 @@ class PromptedCrossConnect(_Prompted):
         if self._amplified:
             said = f"{self._identity.model}: its own amplifiers are left as they are; nobody was asked to switch them"
             return Safe(confirmed=False, said=said)
-        return Safe(confirmed=True, said=f"{self._identity.model}: passes light, emits none")
+        return Safe(confirmed=True, said=f"{self._identity.model}: worked by hand, left as it is")
 
     # -- fibre ports -----------------------------------------------------------------------------------------
 
@@ -353,8 +353,8 @@ def crossconnect(
     ports = options.get("ports", ())
     if isinstance(ports, str) or not isinstance(ports, Sequence) or not all(isinstance(each, str) for each in ports):
         raise SettingError("a list of names for ports", repr(ports), 'ports = ["deg-1", "add-1", "drop-1"]')
-    amplified = options.get("amplified")
-    if amplified is not None and not isinstance(amplified, bool):
+    amplified = options.get("amplified", False)
+    if not isinstance(amplified, bool):
         raise SettingError("true or false for amplified", repr(amplified), "amplified = true")
     named = _identity(options, "cross-connect")
     return PromptedCrossConnect(

@@ -14,6 +14,7 @@ from typing import Final
 from drivers import sor
 from drivers.capability import Safe
 from drivers.clock import WALL, Clock
+from drivers.codec import QUOTED, split
 from drivers.errors import NoReadingError, PortReplyError, SettingError
 from drivers.quantity import Metre, Second
 from drivers.scpi import ErrorPolicy, ScpiInstrument
@@ -34,11 +35,14 @@ UNCONFIRMED: Final = (
     "VIAVI OTU: the fields of otu:mealink:SI:webconfig? are taken from one example: module, port, route, MAN, pulse in "
     "ns, range in km, averaging in s, index, wavelength in nm, 64, function",
     "VIAVI OTU: how the .SOR file is fetched is not known; by MMEM:DATA? (SCPI-99) where the bench names no directory",
-    "VIAVI OTU: no command is known that switches its laser off; it is dark when no measurement runs",
+    "VIAVI OTU: which fields otu:module:calot:lpulse? and :lrange? want is not known",
+    "VIAVI OTU: no command is known that switches its laser off; it is taken to be dark when it measures nothing",
 )
 
 _MODULE: Final = re.compile(r"(MOD[0-9]{1,2})\s*:\s*([^,\"]{1,40}?)\s*,\s*\"([^\"]{1,40})\"\s*:\s*([A-Z0-9,\s]*)")
 _FILE: Final = re.compile(r"\"?([^\",;]*)\"?\s*[,;]\s*\"?([A-Za-z0-9_.-]{1,80}\.sor)\"?", re.IGNORECASE)
+_LISTED: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*(ns|us|m|km)", re.IGNORECASE)
+_SCALES: Final = {"ns": 1.0, "us": 1000.0, "m": 0.001, "km": 1.0}
 _ROUTE: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -73,7 +77,8 @@ def parse_modules(reply: str) -> tuple[Module, ...]:
 class ViaviOtu(ScpiInstrument):
     """A reflectometer at its unit's control port, 8000."""
 
-    ERRORS = ErrorPolicy.NONE
+    # it is asked only where a query stays unanswered: then its queue may tell why
+    ERRORS = ErrorPolicy.AFTER_GROUP
     unconfirmed: tuple[str, ...] = UNCONFIRMED
 
     def __init__(
@@ -103,6 +108,8 @@ class ViaviOtu(ScpiInstrument):
             raise SettingError("a directory with the unit's files", repr(directory), "mount the unit's share there")
         self._port, self._route, self._index = port, route, group_index
         self._directory = Path(directory) if directory else None
+        self._measuring = False
+        """A measurement was begun and its end was not told."""
         there = self.modules()
         named = [each for each in there if each.place == module.upper()] if module else list(there)
         if not named:
@@ -127,7 +134,8 @@ class ViaviOtu(ScpiInstrument):
     def trace(self, wavelength: Metre, span: Metre, pulse: Second, averaging: Second) -> bytes:
         """One trace, as the file that the unit wrote; read once to see that it is the one that was asked for.
 
-        Raises SettingError before anything is sent, SorError for what is no trace, NoReadingError for an old one.
+        ``pulse`` must be one of the module's; of its ranges the shortest is taken that covers ``span``. Raises
+        SettingError before it is measured, SorError for what is no trace, NoReadingError for an old one.
         """
         nm, ns = round(wavelength * 1e9), round(pulse * 1e9) if math.isfinite(pulse) else 0
         lasers = self._module.wavelengths_nm
@@ -142,13 +150,23 @@ class ViaviOtu(ScpiInstrument):
         ):
             if not low <= value <= high:
                 raise SettingError(f"{low:g} to {high:g} {what}", f"{value:g}", "see the module's data sheet")
+        module = f'{self._module.place},"{self._module.function}"'
+        pulses = self._listed(f"*rem;otu:module:calot:lpulse? {module}")
+        if ns not in pulses:
+            raise SettingError(f"a pulse of {', '.join(pulses.values())}", f"{ns} ns", "take one of the module's")
+        ranges = self._listed(f'*rem;otu:module:calot:lrange? {module},"{pulses[ns]}"')
+        covering = [km for km in ranges if km * 1000 >= span]
+        if not covering:
+            raise SettingError(f"a range of {', '.join(ranges.values())}", f"{span / 1000:g} km", "measure in parts")
         route = f"#{len(str(len(self._route)))}{len(self._route)}{self._route}"
         before = self._seen()
+        self._measuring = True
         reply = self.query(
             f"*rem;otu:mealink:SI:webconfig? {self._module.place},{self._port},{route},MAN,{ns},"
-            f'{span / 1000:g},{averaging:g},{self._index:g},{nm},64,"{self._module.function}"',
+            f'{min(covering):g},{averaging:g},{self._index:g},{nm},64,"{self._module.function}"',
             averaging + BEFORE_S,
         )
+        self._measuring = False
         found = _FILE.fullmatch(reply.strip())
         if found is None or ".." in found[1]:
             raise PortReplyError("a directory and a file .sor", repr(reply[:80]), "check model and firmware")
@@ -161,8 +179,26 @@ class ViaviOtu(ScpiInstrument):
         return octets
 
     def safe_state(self) -> Safe:
-        """It is dark when it does not measure; no command is known that says so."""
-        return Safe(confirmed=False, said="a reflectometer is dark while it does not measure; it cannot be asked")
+        """It is dark when it does not measure: it must answer, and have told the end of what we had it measure."""
+        self.modules()
+        if self._measuring:
+            return Safe(confirmed=False, said="a measurement was begun whose end it did not tell")
+        return Safe(confirmed=True, said="it answers, and measures nothing for us")
+
+    def _listed(self, message: str) -> dict[float, str]:
+        """What it has, by ns or km, as it writes it. Raises PortReplyError."""
+        reply = self.query(message)
+        found: dict[float, str] = {}
+        try:
+            for each in split(reply):
+                said = _LISTED.fullmatch(QUOTED.parse(each))
+                if said is not None:  # there may be "Auto" among them
+                    found[float(said[1]) * _SCALES[said[2].lower()]] = said[0]
+        except ValueError as why:
+            raise PortReplyError(f"a list to {message}", str(why), "check model and firmware") from why
+        if not found:
+            raise PortReplyError(f"a list to {message}", repr(reply[:80]), "check model and firmware")
+        return found
 
     def _fetched(self, directory: str, name: str, before: dict[str, tuple[int, int]]) -> bytes:
         if self._directory is None:

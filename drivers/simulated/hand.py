@@ -120,7 +120,8 @@ class HandDevice(ScpiDevice):
                 source = self._loose.get(place, "")
                 peer = self.plant.peer(source) if source else None
                 return _quoted(source if peer is not None and peer.startswith(f"{TERMINATOR}:") else "")
-            peer = self.plant.peer(place)
+            # a degree has two sides of one name; what is plugged in there enters
+            peer = self.plant.peer(self.plant.place(place, out=False)) or self.plant.peer(place)
         except InstrumentError as why:
             raise _refused(why) from why
         return _quoted("" if peer is None else self.plant.spoken(peer))

@@ -291,7 +291,7 @@ def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, objec
 
 def test_what_has_amplifiers_is_not_said_to_be_dark() -> None:
     assert matrix(answered("")).safe_state().confirmed
-    wss = PromptedCrossConnect(answered(""), GEAR, ports=["deg-1"])
+    wss = PromptedCrossConnect(answered(""), GEAR, ports=["deg-1"], amplified=True)
     assert not wss.safe_state().confirmed
     assert PromptedHand(answered(""), GEAR).safe_state().confirmed
 

@@ -11,13 +11,17 @@ import pytest
 
 from drivers import sor
 from drivers.capability import Otdr
-from drivers.errors import NoReadingError, PortReplyError, SettingError, SorError
+from drivers.errors import NoReadingError, PortReplyError, PortTimeoutError, SettingError, SorError
 from drivers.quantity import Metre, Second
 from drivers.session import Replay
 from drivers.viavi_otu import Module, ViaviOtu, parse_modules
 
 WHO = "VIAVI,OTU-8000,12345,10.1"
 DETECT = ("*rem;otu:module:detect?", 'MOD2: 5027HD,"SM-OTDR" : L1625,L1650')
+LISTS = (
+    ('*rem;otu:module:calot:lpulse? MOD2,"SM-OTDR"', '"3 ns","30 ns","1 us","20 us"'),
+    ('*rem;otu:module:calot:lrange? MOD2,"SM-OTDR","1 us"', '"Auto","40 km","80 km","260 km"'),
+)
 ASK = '*rem;otu:mealink:SI:webconfig? MOD2,1,#170001004,MAN,1000,80,15,1.465,1650,64,"SM-OTDR"'
 FILE = 'MMEM:DATA? "/otu/result/link-7/measure.sor"'
 WANTED = (Metre(1650e-9), Metre(80_000.0), Second(1e-6), Second(15.0))
@@ -38,21 +42,45 @@ def read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_is_that_of_the_example(talk: Talk, read: None) -> None:
-    otu = ViaviOtu(talk(WHO, DETECT, (ASK, '"/otu/result/link-7","measure.sor"'), (FILE, b"1650.1")), group_index=1.465)
+    otu = ViaviOtu(
+        talk(WHO, DETECT, *LISTS, (ASK, '"/otu/result/link-7","measure.sor"'), (FILE, b"1650.1")), group_index=1.465
+    )
     assert isinstance(otu, Otdr)
     assert otu.trace(*WANTED) == b"1650.1"
-    assert not otu.safe_state().confirmed
     assert otu.unconfirmed
 
 
+def test_it_is_dark_when_it_answers_and_has_told_the_end_of_its_measurement(talk: Talk) -> None:
+    assert ViaviOtu(talk(WHO, DETECT, DETECT)).safe_state().confirmed
+    late = PortTimeoutError("an answer", "silence", "wait")
+    queue = (("SYST:ERR?", '0, "No error"'),)
+    otu = ViaviOtu(talk(WHO, DETECT, *LISTS, (ASK, late), *queue, DETECT), group_index=1.465)
+    with pytest.raises(PortTimeoutError):
+        otu.trace(*WANTED)
+    assert not otu.safe_state().confirmed
+
+
+def test_a_range_that_covers_the_fibre_is_taken_and_a_pulse_it_has_not_is_refused(talk: Talk, read: None) -> None:
+    ranges = (DETECT, *LISTS, (ASK.replace(",80,", ",260,"), '"/otu/result/link-7","measure.sor"'), (FILE, b"1650"))
+    otu = ViaviOtu(talk(WHO, *ranges), group_index=1.465)
+    assert otu.trace(WANTED[0], Metre(80_001.0), *WANTED[2:]) == b"1650"
+    with pytest.raises(SettingError, match="3 ns, 30 ns, 1 us, 20 us"):
+        ViaviOtu(talk(WHO, DETECT, LISTS[0])).trace(*WANTED[:2], Second(2e-6), WANTED[3])
+    with pytest.raises(SettingError, match="260 km"):
+        ViaviOtu(talk(WHO, DETECT, *LISTS)).trace(WANTED[0], Metre(300_000.0), *WANTED[2:])
+    for reply in ("", '"Auto"', '"3 ns'):
+        with pytest.raises(PortReplyError):
+            ViaviOtu(talk(WHO, DETECT, (LISTS[0][0], reply))).trace(*WANTED)
+
+
 def test_a_trace_at_another_wavelength_is_none(talk: Talk, read: None) -> None:
-    lines = (DETECT, (ASK, '/otu/result/link-7;"measure.sor"'), (FILE, b"1550"))
+    lines = (DETECT, *LISTS, (ASK, '/otu/result/link-7;"measure.sor"'), (FILE, b"1550"))
     with pytest.raises(NoReadingError, match="1550"):
         ViaviOtu(talk(WHO, *lines), group_index=1.465).trace(*WANTED)
 
 
 def test_what_is_no_trace_is_an_error(talk: Talk) -> None:
-    lines = (DETECT, (ASK, '"/otu/result/link-7","measure.sor"'), (FILE, b"GIF89a"))
+    lines = (DETECT, *LISTS, (ASK, '"/otu/result/link-7","measure.sor"'), (FILE, b"GIF89a"))
     with pytest.raises(SorError):
         ViaviOtu(talk(WHO, *lines), group_index=1.465).trace(*WANTED)
 
@@ -61,7 +89,7 @@ def test_files_are_read_where_the_share_is_mounted_and_an_old_one_is_refused(
     talk: Talk, read: None, tmp_path: Path
 ) -> None:
     answer = (ASK, '"/otu/result","measure.sor"')
-    otu = ViaviOtu(talk(WHO, DETECT, answer, answer), group_index=1.465, directory=str(tmp_path))
+    otu = ViaviOtu(talk(WHO, DETECT, *LISTS, answer, *LISTS, answer), group_index=1.465, directory=str(tmp_path))
     path = tmp_path / "measure.sor"
     with pytest.raises(NoReadingError, match="mount"):
         otu.trace(*WANTED)
@@ -89,7 +117,7 @@ def test_a_file_that_came_meanwhile_is_the_trace(talk: Talk, read: None, tmp_pat
                 path.write_bytes(b"1650.2")
             return self.inner.query(message, timeout_s)
 
-    session = Writing(talk(WHO, DETECT, (ASK, '"/otu/result","measure.sor"')))
+    session = Writing(talk(WHO, DETECT, *LISTS, (ASK, '"/otu/result","measure.sor"')))
     otu = ViaviOtu(session, group_index=1.465, directory=str(tmp_path))  # type: ignore[arg-type]  # passes all on
     assert otu.trace(*WANTED) == b"1650.2"
 
@@ -117,7 +145,7 @@ def test_what_the_module_cannot_do_is_refused_before_anything_is_sent(
 )
 def test_an_absurd_file_name_is_an_error(talk: Talk, reply: str) -> None:
     with pytest.raises(PortReplyError):
-        ViaviOtu(talk(WHO, DETECT, (ASK, reply)), group_index=1.465).trace(*WANTED)
+        ViaviOtu(talk(WHO, DETECT, *LISTS, (ASK, reply)), group_index=1.465).trace(*WANTED)
 
 
 def test_modules_are_listed() -> None:
