@@ -10,7 +10,7 @@ The standard wiring, from what the table names (``[parts]``, ``[wiring]``); what
     launch-k → k-th of [oxc] ingress, k-th of [oxc] egress → k-th of [wiring] receive    wss
 
 Fibres lie there with loose ends; ``[wiring] patches`` plugs them, or anything else, in the beginning. Besides there are
-"reflector", a straight open end of 14.7 dB, and "terminator", which takes any number of cords and reflects nothing.
+"reflector", a straight end in air of 14.6 dB, and "terminator", which takes any number of cords and reflects nothing.
 
 The table (a lab file, or [simulation.lab] of a bench file)::
 
@@ -74,6 +74,8 @@ from drivers.simulated.wss import Wss, WssSpec
 PARTS: Final = ("source", "attenuator", "polariser", "analyser", "otdr", "tester", "hand", "dut")
 CARRIERS: Final = ("tcp", "hislip", "tl1", "serial", "telnet")
 HAND: Final = "HAND"
+REFLECTOR_DB: Final = 14.6
+"""Return loss of a straight end of glass in air: ((n - 1)/(n + 1))² with n = 1.46."""
 PROTOCOLS: Final[Mapping[str, str]] = {
     "polatis-scpi": "POLATIS",
     "polatis-tl1": "POLATIS-TL1",
@@ -264,7 +266,8 @@ class _Builder:
             element = self._element(name, model)
             if element is not None:
                 self.plant.add(element)
-        self.plant.add(Sink("reflector", ("in",), 14.7))
+        # with the mean loss of its connector, there and back, what a straight end of glass in air sends back
+        self.plant.add(Sink("reflector", ("in",), REFLECTOR_DB - 2 * self.truth.plug_loss_db))
         self.plant.add(Sink("terminator", tuple(str(k + 1) for k in range(512)), 80.0))
         self.plant.alias("reflector", "reflector:in")
 

@@ -149,6 +149,17 @@ def test_a_seed_makes_the_same_lab_again() -> None:
     assert truth(3) != truth(4)
 
 
+def test_meters_are_as_far_off_as_the_table_says() -> None:
+    lab = Lab.of(
+        table(bench={"meter_sigma_db": 0.05}, defects=[{"kind": "meter-out-of-calibration", "where": "meter-1:3"}])
+    )
+    plain = Lab.of(table(bench={"meter_sigma_db": 0.05}))
+    gains = list(plain.gain_db.values())
+    assert 0.01 < max(gains) - min(gains) <= 0.2
+    for place, gain in lab.gain_db.items():
+        assert gain - plain.gain_db[place] == pytest.approx(0.8 if place == "meter-1:3" else 0.0)
+
+
 def test_spreads_of_the_table_reach_the_truth() -> None:
     lab = Lab.of(table(oxc__loss_db=2.5, oxc__loss_spread_db=0.0, bench={"meter_sigma_db": 0.0, "plug_loss_db": 0.2}))
     matrix = lab.plant.get("oxc", FibreMatrix)
@@ -185,6 +196,7 @@ def test_spreads_of_the_table_reach_the_truth() -> None:
         ({"oxc__protocol": "calient-tl1"}, "instruments.oxc.model: CALIENT"),
         ({"oxc__protection": {"1": "9"}}, "inputs 1 to 4"),
         ({"fibres__reel-1__km": 0}, "fibres.reel-1.km"),
+        ({"fibres__reel-1__colour": "yellow"}, "colour"),
         ({"fibres__reel-1__events": [{"km": 0.5}]}, "loss_db"),
         ({"fibres__reel-1__events": [{"km": 0.5, "loss_db": 1.0, "size": 1}]}, "size"),
         ({"instruments__laser__model": "Sun"}, "8164B"),

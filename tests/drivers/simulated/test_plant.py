@@ -327,6 +327,18 @@ def test_a_long_fibre_sends_back_its_backscatter() -> None:
     assert 10 * math.log10(plant.echo("laser:out")) == pytest.approx(-31.7, abs=0.3), "known of standard fibre"
 
 
+def test_an_event_echoes_by_how_far_it_is_from_the_end_that_is_asked() -> None:
+    plant = Plant(VirtualClock(), 1, Plugs(0.0, 0.0, 120.0, 0.0, 120.0))
+    plant.add(Laser("laser", 1))
+    plant.add(Fibre("bare", 20.0))
+    plant.add(Fibre("line-1", 20.0, events=[Event(5.0, 0.0, -20.0)]))
+    plant.patch("laser:out", "bare:a")
+    backscatter = plant.echo("laser:out")
+    for end, km in (("a", 5.0), ("b", 15.0)):
+        plant.patch("laser:out", f"line-1:{end}")
+        assert plant.echo("laser:out") - backscatter == pytest.approx(0.01 * ratio(0.2 * km) ** 2, rel=1e-6)
+
+
 def test_a_cord_can_be_cut_anywhere_and_made_whole() -> None:
     b = bench(plugs=Plugs(0.1, 0.0))
     b.on()

@@ -80,6 +80,16 @@ def test_crosstalk_of_all_lit_inputs_adds_up_in_a_dark_output() -> None:
     assert b.plant.power("oxc:out-1") == pytest.approx(wanted, rel=1e-9)
 
 
+def test_a_connected_input_is_not_counted_as_its_own_crosstalk() -> None:
+    b = lit()
+    b.matrix.connect({1: 1})
+    b.clock.sleep(1)
+    before = b.plant.power("oxc:out-1")
+    b.matrix.crosstalk_db[0, 0] = -20.0
+    b.matrix.refresh()
+    assert b.plant.power("oxc:out-1") == pytest.approx(before, rel=1e-12)
+
+
 def test_switching_ends_where_the_truth_says() -> None:
     for seed in range(5):
         b = lit(seed=seed)

@@ -91,6 +91,16 @@ def test_a_swept_passband_is_the_true_one() -> None:
     assert 39e9 < half < width < 75e9
 
 
+def test_one_switch_has_the_passband_of_its_order() -> None:
+    spec = WssSpec(ripple_db=0.0, edge_ghz=5.0, order=4, centre_error_ghz=0.0, width_error_ghz=0.0)
+    wss = Wss("oxc", 4, 1, 1, 2, spec)
+    add = channel("add-1", "deg-2")
+    assert wss.true_passband(add, 3.0103)[1] == pytest.approx(70e9, abs=1e6)
+    # exp(-ln 2 x^8) is 0.5 dB down where x^8 = 0.05 ln 10 / ln 2
+    narrow = 70e9 * (0.05 * math.log(10) / math.log(2)) ** (1 / 8)
+    assert wss.true_passband(add, 0.5)[1] == pytest.approx(narrow, abs=1e6)
+
+
 def test_two_passes_are_narrower_than_one() -> None:
     wss = Wss("oxc", 4, 1, 1, 2)
     assert wss.true_passband(channel(), 3.0)[1] < wss.true_passband(channel("add-1", "deg-2"), 3.0)[1]
@@ -148,6 +158,8 @@ def test_slices_side_by_side_live_together_and_go_alone() -> None:
 
 
 def test_a_booster_gives_gain_and_noise_of_its_figure() -> None:
+    small = Node(WssSpec(booster_gain_db=1.0, noise_figure_db=0.0)).plant.light("oxc:deg-2")
+    assert small.ase_w_hz[0] == pytest.approx(6.62607015e-34 * small.ase_hz[0] * (10**0.1 - 1), rel=1e-6)
     n = Node(WssSpec(repeat_db=0.0, booster_gain_db=15.0, noise_figure_db=5.0))
     n.wss.pdl_db["deg-1", "deg-2"] = 0.0
     n.wss.add(channel())
