@@ -51,7 +51,9 @@ class CalientTl1(Tl1Device):
     ) -> None:
         self.options = dict(options or {})
         users = {str(self.options.get("user", "admin")): str(self.options.get("password", "pxc***"))}
-        super().__init__(identity, clock, sid=str(self.options.get("sid", "OCS")), users=users, rows_a_block=ROWS)
+        super().__init__(
+            identity, clock, sid=str(self.options.get("sid", identity.serial)), users=users, rows_a_block=ROWS
+        )
         self.panel = Panel(plant, places, self.options.get("failed_ports", ()))
         self.known: dict[str, Connection] = {}
         """By identifier: "1.1.1>1.1.2" one way, "1.1.1-1.1.2" both."""
@@ -138,7 +140,7 @@ class CalientTl1(Tl1Device):
         self._note(new)
 
     def _activate(self, command: Tl1Command) -> None:
-        connection = self._find(command.aid.split(",")[0])
+        connection = self._find(command.positional[0] if command.positional else command.aid.split(",")[0])
         connection.active = True
         self.wait(self.panel.connect(connection.pairs()))
 

@@ -8,7 +8,22 @@ from typing import Any, Final, Protocol
 
 from drivers.clock import Clock
 from drivers.port import Identity
-from drivers.simulated import calient, laser_816x, n77xx_attenuator, n77xx_meter, polarisation, polatis
+from drivers.simulated import (
+    aq637x,
+    calient,
+    exfo,
+    laser_816x,
+    n77xx_attenuator,
+    n77xx_meter,
+    n77xx_source,
+    n77xx_switch,
+    otdr,
+    polarisation,
+    polatis,
+    santec,
+    thorlabs_pm,
+    viavi,
+)
 from drivers.simulated.instrument import SimulatedInstrument
 from drivers.simulated.laser_816x import Laser816x
 from drivers.simulated.n77xx_meter import N77xxMeter
@@ -70,6 +85,32 @@ MODELS: Final[Mapping[str, Model]] = {
         polatis.PolatisTl1, "Polatis", polatis.FIRMWARE, "FibreMatrix", unconfirmed=polatis.UNCONFIRMED
     ),
     "CALIENT": Model(calient.CalientTl1, "Calient", "6.2", "FibreMatrix", unconfirmed=calient.UNCONFIRMED),
+    **{
+        name: Model(n77xx_source.N77xxSource, KEYSIGHT, "1.24", "Laser", (), lasers, n77xx_source.UNCONFIRMED)
+        for name, lasers in n77xx_source.LASERS.items()
+    },
+    **{
+        name: Model(n77xx_switch.N77xxSwitch, KEYSIGHT, "1.24", "Switch", (), outputs, n77xx_switch.UNCONFIRMED)
+        for name, (_, outputs) in n77xx_switch.ROUTES.items()
+    },
+    **{
+        name: Model(santec.SantecTsl, "SANTEC", "0010.0012", "Laser", unconfirmed=santec.UNCONFIRMED)
+        for name in santec.SPEEDS_NM_S
+    },
+    **{
+        name: Model(aq637x.Aq637x, "YOKOGAWA", "03.04", "Sink", ("in",), unconfirmed=aq637x.UNCONFIRMED)
+        for name in ("AQ6370C", "AQ6370D", "AQ6370E")
+    },
+    **{
+        name: Model(thorlabs_pm.ThorlabsPm, "Thorlabs", "1.4.0", "Sink", ("1",), unconfirmed=thorlabs_pm.UNCONFIRMED)
+        for name in ("PM100D", "PM101", "PM400")
+    },
+    **{
+        name: Model(otdr.OtuOtdr, "VIAVI", "21.30", "Sink", ("out",), unconfirmed=otdr.UNCONFIRMED)
+        for name in ("MTS-8000", "OTU-8000")
+    },
+    "MTS-5800": Model(viavi.ViaviMts, "VIAVI", "30.1", "Sink", ("in",), unconfirmed=viavi.UNCONFIRMED),
+    "FTB": Model(exfo.ExfoFtb, "EXFO", "2.11", "Sink", ("in",), unconfirmed=exfo.UNCONFIRMED),
     "POLARISER": Model(
         polarisation.PolarisationDevice, "millicert", "1", "Polariser", unconfirmed=polarisation.UNCONFIRMED
     ),

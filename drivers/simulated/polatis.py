@@ -153,7 +153,7 @@ class PolatisTl1(Tl1Device):
     ) -> None:
         self.options = dict(options or {})
         users = {str(self.options.get("user", "root")): str(self.options.get("password", "root"))}
-        super().__init__(identity, clock, sid=str(self.options.get("sid", "OCS")), users=users)
+        super().__init__(identity, clock, sid=str(self.options.get("sid", identity.serial)), users=users)
         self.panel = Panel(plant, places, self.options.get("failed_ports", ()))
         self.timeout_s = 60
         self.on("RTRV-NETYPE", self._netype)
