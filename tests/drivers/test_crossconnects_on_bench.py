@@ -32,7 +32,7 @@ WAYS: dict[str, tuple[str, str, dict[str, str]]] = {
 }
 
 
-def lab(way: str, *, clock: str = "virtual", **options: object) -> Lab:
+def table_of(way: str, *, clock: str = "virtual", **options: object) -> dict[str, Any]:
     carrier = "tl1" if way.endswith("tl1") else "tcp"
     table: dict[str, Any] = {
         "seed": 5,
@@ -44,7 +44,11 @@ def lab(way: str, *, clock: str = "virtual", **options: object) -> Lab:
     }
     if options:
         table["instruments"]["oxc"]["options"] = options
-    return Lab.of(table)
+    return table
+
+
+def lab(way: str, *, clock: str = "virtual", **options: object) -> Lab:
+    return Lab.of(table_of(way, clock=clock, **options))
 
 
 def joined(made: Lab) -> Mapping[int, int]:
@@ -110,6 +114,30 @@ def test_whatever_is_done_the_gear_is_as_it_should_be(way: str, done: list[tuple
                 model = {}
             assert dict(oxc.connections()) == model
             assert dict(joined(made)) == model
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.sampled_from(sorted(WAYS)),
+    st.sampled_from(["late", "partial", "duplicated", "stale", "lost", "refused", "overflow", "dropped"]),
+    st.integers(0, 1000),
+    st.lists(pairs, min_size=1, max_size=6),
+)
+def test_whatever_goes_wrong_on_the_wire_what_returns_is_so(
+    way: str, kind: str, seed: int, wanted: list[dict[int, int]]
+) -> None:
+    table = table_of(way)
+    table["seed"] = seed
+    table["instruments"]["oxc"]["faults"] = [{"kind": kind, "probability": 0.1, "seconds": 30.0}]
+    made = Lab.of(table)
+    try:
+        with opened(way, made) as oxc:
+            for each in wanted:
+                oxc.only(each)
+                assert dict(joined(made)) == each
+                assert dict(oxc.connections()) == each
+    except InstrumentError:
+        return  # said, not passed over
 
 
 def test_over_real_sockets_and_in_real_time(way: str) -> None:
