@@ -368,8 +368,9 @@ class _Builder:
                 if port not in wss.ingress:
                     raise TableError(f"oxc.restoration: {' | '.join(wss.ingress)}", repr(port), "correct the lab table")
             wss.restoration.update(restoration)
-            self.ins = [f"{name}:{port}" for port in ingress or wss.ingress]
-            self.outs = [f"{name}:{port}" for port in egress or wss.egress]
+            wss.fed, wss.seen = tuple(ingress) or wss.ingress, tuple(egress) or wss.egress
+            self.ins = [f"{name}:{port}" for port in wss.fed]
+            self.outs = [f"{name}:{port}" for port in wss.seen]
         oxc.done()
 
     def _wire(self) -> None:

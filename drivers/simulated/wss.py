@@ -11,7 +11,7 @@ from drivers.capability import Channel
 from drivers.quantity import C_M_PER_S, Hertz
 from drivers.simulated.chance import axis, chance
 from drivers.simulated.history import KEEP_NS
-from drivers.simulated.light import GRID_HZ, Array, Beam, dark, mixed, polarising, ratio
+from drivers.simulated.light import GRID_HZ, LINE, Array, Beam, dark, mixed, polarising, ratio
 from drivers.simulated.plant import Element, Piece, View
 
 PLANCK: Final = 6.626_070_15e-34
@@ -19,6 +19,7 @@ RIPPLE_HZ: Final = 12.5e9
 """Period of the ripple over a passband."""
 GROUP_INDEX: Final = 1.4682
 STILL: Final = 1e-5
+MOST_SHAPES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,11 @@ class Wss(Element):
         self._draws = chance(seed, "wss", name, "channels")
         self._slices: list[Slice] = []
         self._held: tuple[Channel, ...] = ()
+        self._shapes: dict[tuple[object, ...], Array] = {}
+        self.fed: tuple[str, ...] = self.ingress
+        """Ports that launch cords 1, 2 … belong to, so that "in-3" is a name for the third."""
+        self.seen: tuple[str, ...] = self.egress
+        """Ports that receiving channels 1, 2 … belong to: "out-3"."""
 
     @staticmethod
     def _near(source: np.random.Generator, mean: float, spread: float) -> float:
@@ -175,7 +181,11 @@ class Wss(Element):
         )
 
     def facing(self, port: str, *, out: bool) -> str:
-        """A degree's output or input."""
+        """A degree's output or input; "in-3" and "out-3" are whatever cord or channel 3 belongs to."""
+        kind, _, number = port.partition("-")
+        named = {"in": self.fed, "out": self.seen}.get(kind)
+        if named is not None and number.isdecimal() and 1 <= int(number) <= len(named):
+            port, out = named[int(number) - 1], kind == "out"
         return f"{'tx' if out else 'rx'}-{port[4:]}" if port.startswith("deg-") else port
 
     def spoken(self, port: str) -> str:
@@ -343,6 +353,20 @@ class Wss(Element):
             found += spec.ripple_db * np.sin(np.pi * off / RIPPLE_HZ) ** 2
         return found
 
+    def _shape(self, channel: Channel, frequency_hz: Array) -> Array:
+        return np.asarray(10 ** (-self._shape_db(channel, frequency_hz) / 10), dtype=np.float64)
+
+    def _noise_shape(self, channel: Channel) -> Array:
+        """The same at the frequencies of noise, kept as long as the cards are the same."""
+        cards = [self.cards[name] for name, _ in self.passes(channel.ingress, channel.egress)]
+        key = (channel, *((card.centre_error_hz, card.width_error_hz) for card in cards))
+        found = self._shapes.get(key)
+        if found is None:
+            if len(self._shapes) > MOST_SHAPES:
+                self._shapes.clear()
+            found = self._shapes[key] = self._shape(channel, LINE)
+        return found
+
     def emit(self, port: str, view: View) -> Beam:
         """What is switched there from every ingress, with what leaks."""
         if port not in self.outs:
@@ -369,13 +393,17 @@ class Wss(Element):
         ]
         least = self._passive_db(*pair)
 
+        leak = ratio(self.extinction_db[pair])
+
         def left(frequency: Array) -> Array:
-            passing = np.zeros((view.count, frequency.shape[1]))
+            if not here:
+                return np.full((1, 1), ratio(least) * leak)
+            passing: Array = np.full((1, 1), leak)
             for held, level in here:
-                passing = passing + level[:, np.newaxis] * 10 ** (-self._shape_db(held.channel, frequency) / 10)
-            leak = ratio(self.extinction_db[pair])
+                shape = self._noise_shape(held.channel) if frequency is LINE else self._shape(held.channel, frequency)
+                passing = passing + level[:, np.newaxis] * shape
             # two slices side by side share their edge; together they pass no more than all
-            return np.asarray(ratio(least) * np.minimum(1.0, passing + leak))
+            return np.asarray(ratio(least) * np.minimum(1.0, passing))
 
         return beam.through(left, polarising(self.pdl_db[pair], self.axes[pair]))
 

@@ -181,6 +181,15 @@ def test_a_degree_has_one_name_for_both_directions() -> None:
     assert n.plant.spoken(n.plant.peer("oxc:deg-3") or "") in ("oxc:deg-2", "meter:3")
 
 
+def test_ports_have_the_numbers_of_their_cords_too() -> None:
+    n = Node()
+    n.wss.fed, n.wss.seen = ("add-1", "deg-2"), ("drop-1", "deg-3")
+    n.plant.patch("launch-1", "oxc:in-2")
+    assert n.plant.peer("launch-1") == "oxc:rx-2"
+    n.plant.patch("oxc:out-2", "meter:1")
+    assert n.plant.peer("meter:1") == "oxc:tx-3"
+
+
 def test_a_cascade_through_the_node_loses_twice() -> None:
     n = Node()
     n.wss.add(channel("deg-1", "deg-2"))
