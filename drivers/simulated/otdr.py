@@ -62,7 +62,7 @@ class OtuOtdr(ScpiDevice):
     def __init__(
         self, identity: Identity, clock: Clock, plant: Plant, places: Places, options: Mapping[str, Any] | None = None
     ) -> None:
-        """``options``: module ("MOD2"), wavelengths_nm ([1310, 1550, 1625]), timebase_ppm (drawn: true error of its clock)."""
+        """``options``: module ("MOD2"), wavelengths_nm, timebase_ppm (true error of its clock; else drawn)."""
         super().__init__(identity, clock)
         self.error_format = '{code}, "{text}"'
         self.options = dict(options or {})

@@ -92,10 +92,10 @@ class ViaviMts(ScpiDevice):
         self.on("*REM", self._remote)
         self.on("MODule:FUNCtion:LIST?", self._list)
         self.on("MODule:FUNCtion:SELect", lambda suffixes, args: self._function(args[:3]))
-        self.on("MODule:FUNCtion:SELect?", self._of_function("ON"))
-        self.on("MODule:FUNCtion:PORT?", self._of_function(str(self.port)))
-        self.on("SYSTem:FUNCtion:READY?", self._of_function("1"))
-        self.on("SYSTem:FUNCtion:PORT?", self._of_function(str(self.port)))
+        self.on("MODule:FUNCtion:SELect?", self._of_function(lambda: "ON"))
+        self.on("MODule:FUNCtion:PORT?", self._of_function(lambda: str(self.port)))
+        self.on("SYSTem:FUNCtion:READY?", self._of_function(lambda: "1"))
+        self.on("SYSTem:FUNCtion:PORT?", self._of_function(lambda: str(self.port)))
         application = "SYSTem:APPLication"
         self.on(f"{application}:LAUNch", self._launch)
         self.on(f"{application}:LAUNch?", lambda suffixes, args: self._ready(self.launched))
@@ -129,10 +129,10 @@ class ViaviMts(ScpiDevice):
         if tuple(each.upper() for each in args) != FUNCTION:
             raise ScpiError(-224)
 
-    def _of_function(self, said: str) -> Callable[[Suffixes, list[str]], str]:
+    def _of_function(self, say: Callable[[], str]) -> Callable[[Suffixes, list[str]], str]:
         def read(suffixes: Suffixes, args: list[str]) -> str:
             self._function(args)
-            return said
+            return say()
 
         return read
 
