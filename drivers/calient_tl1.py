@@ -146,7 +146,7 @@ class CalientTl1(Crossing):
     def _joined(self) -> dict[int, int]:
         found = [pair for circuit in self._circuits() for pair in circuit.pairs]
         pairs = dict(found)
-        if len(pairs) != len(found) or len(set(pairs.values())) != len(found):
+        if len(set(pairs.values())) != len(found):
             raise PortReplyError("each port in one connection to RTRV-CRS", "a port in two", "look at the switch")
         return pairs
 

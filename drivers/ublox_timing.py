@@ -72,7 +72,6 @@ class UbloxTiming:
         self._latest: dict[str, Sentence] = {}
         self._answers: list[Sentence] = []
         self._pulses: deque[Pulse] = deque(maxlen=KEPT)
-        self._heard_s = self._now()
         try:
             self._identity = self._introduced()
         except BaseException:
@@ -134,10 +133,8 @@ class UbloxTiming:
         """
         with self._lock:
             self._afresh()
-            before = self._latest.pop("TIM-TP", None)
-            if not self._listen(WAIT_S, lambda: "TIM-TP" in self._latest):
-                if before is not None:
-                    self._latest["TIM-TP"] = before
+            before = self._latest.get("TIM-TP")
+            if not self._listen(WAIT_S, lambda: self._latest.get("TIM-TP") is not before):
                 raise NoReadingError(
                     f"a pulse announced (UBX-TIM-TP) within {WAIT_S:g} s",
                     f"none from {self._stream.resource}",
@@ -248,8 +245,6 @@ class UbloxTiming:
         """Throw away what lay there: it is as old as the last call."""
         while chunk := self._stream.receive(self._stream.now_ns()):
             self._note("in", chunk, "drained")
-        if self._now() - self._heard_s > 1.0:
-            self._latest = {kind: each for kind, each in self._latest.items() if kind == "MON-VER"}
         self._cutter = Cutter(_ALL)
         self._answers = []
 
@@ -262,8 +257,7 @@ class UbloxTiming:
             chunk = self._stream.receive(deadline)
             if chunk:
                 self._note("in", chunk)
-            self._heard_s = self._now()
-            for sentence in self._cutter.feed(chunk, self._heard_s):
+            for sentence in self._cutter.feed(chunk, self._now()):
                 self._take(sentence)
         return True
 

@@ -81,6 +81,12 @@ def test_ports_are_counted_by_their_numbers_out_of_several_blocks() -> None:
     assert any("serial" in each for each in oxc.unconfirmed)
 
 
+def test_the_tenth_port_comes_after_the_ninth() -> None:
+    rows = [port_row(name) for name in ("1.1.10", "1.1.2", "1.1.9")]
+    made = CalientTl1(Tl1Session(Wire(("RTRV-PORT-SUM::0:{}:;", rows)), timeout_s=1.0))
+    assert list(made.names) == ["1.1.2", "1.1.9", "1.1.10"]
+
+
 def test_ports_may_be_named_by_the_bench() -> None:
     oxc, _ = opened(ports=["1.2.8", "1.1.1"])
     assert oxc.size == (2, 2)

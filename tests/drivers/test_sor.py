@@ -179,6 +179,8 @@ def test_the_index_does_not_touch_a_time_of_flight() -> None:
 
 def test_a_range_that_contradicts_its_index_is_said() -> None:
     assert sor.parse(build(ranges=(1_000_000, 408_380))).range_agrees is False
+    assert sor.parse(build(ranges=(1_000_000, 207_300))).range_agrees is False
+    assert sor.parse(build(ranges=(1_000_000, 205_200))).range_agrees is True
 
 
 @pytest.mark.parametrize(("units", "tenths"), [("mt", 204_190), ("km", 204), ("ft", 669_916), ("mi", 127)])
@@ -249,6 +251,13 @@ def test_counts_that_do_not_fit_fetch_no_memory() -> None:
             sor.parse(WHOLE[:at] + struct.pack("<i", value) + WHOLE[at + 4 :])
     with pytest.raises(SorError):
         sor.parse(WHOLE[:events] + struct.pack("<h", 32767) + WHOLE[events + 2 :])
+
+
+def test_a_block_that_ends_beyond_the_file_is_refused() -> None:
+    at = WHOLE.index(b"Cksum\0") + 8
+    assert struct.unpack_from("<i", WHOLE, at) == (8,)
+    with pytest.raises(SorError, match="Cksum within the file"):
+        sor.parse(WHOLE[:at] + struct.pack("<i", 9) + WHOLE[at + 4 :])
 
 
 def test_no_beginning_of_a_file_is_taken_for_a_file() -> None:

@@ -296,6 +296,8 @@ def test_it_is_heard_over_a_real_serial_line() -> None:
         made = UbloxTiming.opened(Opener(f"ASRL{path}::INSTR"))
         assert made.identity.model == "ZED-F9T"
         assert made.next_pulse().locked
+        with pytest.raises(PortOpenError):  # two readers would take each other's octets
+            SerialStream(path)
         made.close()
         made.close()
         with pytest.raises(PortLostError):
