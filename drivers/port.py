@@ -338,8 +338,22 @@ class Port:
             self._note("in", self._take(until), "drained")
 
     def _waiting(self) -> bool:
-        """Whether octets lie there unasked."""
-        return self._socket is not None and self._readable(0.0)
+        """Whether octets lie there unasked. A session that keeps messages apart has its own way to be sure."""
+        if self._framed:
+            return False
+        if self._socket is not None:
+            return self._readable(0.0)
+        if self._timeout_ms != 0:
+            self._session.timeout = self._timeout_ms = 0
+        try:
+            with self._library.ignore_warning(self._session.session, StatusCode.success_max_count_read):
+                chunk, _ = self._library.read(self._session.session, 1)
+        except Exception as why:  # as in _send
+            if isinstance(why, pyvisa.VisaIOError) and why.error_code == StatusCode.error_timeout:
+                return False
+            raise self._failed("", why) from why
+        self._note("in", bytes(chunk), "drained")
+        return bool(chunk)
 
     def _lost(self, found: str, wanted: str) -> PortLostError:
         meanwhile = self._closed

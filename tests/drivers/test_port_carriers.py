@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 import pyvisa
+from hypothesis import given
+from hypothesis import strategies as st
 from pyvisa.constants import EventMechanism, EventType
 from pyvisa.resources import MessageBasedResource
 
 from drivers.clock import WALL
-from drivers.errors import PortLostError, PortReplyError, PortTimeoutError
+from drivers.errors import InstrumentError, PortClosedError, PortLostError, PortReplyError, PortTimeoutError
 from drivers.port import Identity, Port, Wire
 from drivers.scpi import POLL_OPC, ScpiInstrument
 from drivers.simulated.faults import Fault, Faults, Kind
@@ -378,3 +380,44 @@ def test_the_library_has_no_events_so_nothing_of_ours_waits_for_one() -> None:
             session.enable_event(EventType.service_request, EventMechanism.queue)
         with pytest.raises((NotImplementedError, pyvisa.VisaIOError)):
             session.read_stb()
+
+
+# -- whatever comes ------------------------------------------------------------------------------------------------
+
+
+class Babbler(Box):
+    """Answers the next queries with what the test gives it, its own identity when that is over."""
+
+    def __init__(self, said: list[bytes]) -> None:
+        super().__init__(VirtualClock())
+        self.said = said
+        self.ends = b""
+
+    def handle(self, message: bytes) -> bytes | None:
+        super().handle(b"")
+        if message.strip() == b"*IDN?":
+            return str(WHO).encode() + b"\n"
+        return self.said.pop(0) if self.said and message.strip().endswith(b"?") else None
+
+
+PIECE = st.sampled_from([b"#", b"#0", b"#15", b"#14abcd", b"#9", b"\n", b"\r\n", b"1.0\n", b"\xff"]) | st.binary(
+    max_size=12
+)
+
+
+@pytest.mark.parametrize("name", ["TCPIP0::box::5025::SOCKET", "TCPIP0::box::inst0::INSTR", "ASRL7::INSTR"])
+@given(said=st.lists(st.lists(PIECE, max_size=4).map(b"".join), max_size=5))
+def test_whatever_comes_an_exchange_ends_with_an_answer_or_an_error_of_ours(name: str, said: list[bytes]) -> None:
+    visa, box = SimulatedVisa(), Babbler(said)
+    visa.serve(box, name)
+    with Port(name, timeout_s=1, backend=visa, clock=box.clock) as port:
+        for act in (port.query, port.query_block, port.query, port.query_block):
+            with contextlib.suppress(InstrumentError):
+                assert isinstance(act("VAL?"), str | bytes)
+        with contextlib.suppress(InstrumentError):
+            port.write("VAL")
+        box.said.clear()
+        try:
+            assert port.query("*IDN?") == str(WHO)  # never what was owed
+        except InstrumentError as why:
+            assert isinstance(why, PortLostError | PortClosedError)  # noqa: PT017 - an answer is as good
