@@ -8,7 +8,9 @@ from pydantic import Field
 
 from harness.figure import Doubt
 from harness.figures.row import rows
+from harness.figures.setting import MicroDB, Milliseconds
 from harness.figures.setting import Settings as _Settings
+from harness.figures.source import Watched
 from harness.reading import Record
 
 C_PM_MHZ: Final = 299_792_458_000_000
@@ -72,6 +74,35 @@ def key_of(row: dict[str, Any]) -> tuple[tuple[str, int | str], ...]:
         ("centre_mhz", row["centre"]),
         ("width_mhz", row["width"]),
     )
+
+
+class Confirmed(Watched):
+    """How it is told that a channel is there: by its light, not by what the gear or a person says."""
+
+    settle_ms: Milliseconds = 2_000
+    """After the gear's word that a channel is there: power equalisation takes seconds."""
+    rise_udb: MicroDB = 3_000_000
+    """By how much the light must rise when a channel is made, to count as confirmed."""
+
+
+def confirmed(record: Record, procedure: str) -> dict[str, Doubt]:
+    """By way and slot, whether light rose at its end when it was made: if it did not, what is read there is stray."""
+    found: dict[str, Doubt] = {}
+    whole = (*PLACES, "below", "rise")
+    for row in rows(record, procedure, "confirm", whole=whole, maybe=("before", "value"), text=NAMES):
+        before = row["below"] if row["before"] is None else row["before"]
+        red = row["value"] is None or row["value"] - before < row["rise"]
+        seen = "none" if row["value"] is None else f"{(row['value'] - before) / 1e6:.2f} dB more"
+        found[label(row)] = Doubt(
+            "not-confirmed",
+            label(row),
+            red,
+            f"light when it was made: {seen}",
+            f"at least {row['rise'] / 1e6:.2f} dB more than when it was blocked",
+            "核对该波道、尾纤和单板，重新建立后再测",
+            "look at the channel, its cords and its card, make it again, then measure",
+        )
+    return found
 
 
 def unmade(record: Record, procedure: str) -> list[Doubt]:

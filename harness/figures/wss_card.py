@@ -14,8 +14,7 @@ from harness.figures import meter as meters
 from harness.figures import source
 from harness.figures.row import rows
 from harness.figures.setting import Count, MicroDB, Milliseconds
-from harness.figures.slot import CONVENTIONAL, KEYS, NAMES, PLACES, Port, Slot, Way, key_of
-from harness.figures.source import Watched
+from harness.figures.slot import CONVENTIONAL, KEYS, NAMES, PLACES, Confirmed, Port, Slot, Way, confirmed, key_of, label
 from harness.reading import Record, Unit
 
 ID: Final = "wss-card"
@@ -24,7 +23,7 @@ TITLE_EN: Final = "card swap"
 FIGURES: Final[Mapping[str, Unit]] = {"change": "udB", "missing": "count", "forgotten": "count"}
 
 
-class Settings(Watched):
+class Settings(Confirmed):
     """Which cards, and which channels pass them."""
 
     cards: tuple[Annotated[str, Field(min_length=1, max_length=40)], ...] = ("card-1",)
@@ -34,12 +33,9 @@ class Settings(Watched):
     """As for wss-loss."""
     egress: tuple[Port, ...] = ()
     averaging_ms: Milliseconds = 100
-    settle_ms: Milliseconds = 2_000
     start_ms: Milliseconds = 120_000
     """What the spare may take until its channels are up again by themselves."""
     tries: Count = 2
-    rise_udb: MicroDB = 3_000_000
-    """By how much the light must rise when a channel is made, to count as confirmed."""
     lost_udb: MicroDB = 10_000_000
     """A channel that fell by more than that is dark: what is left is stray."""
     pdl_udb: MicroDB = 500_000
@@ -53,6 +49,7 @@ def derive(record: Record, settings: Settings) -> Derived:
     for row in rows(record, ID, "power", whole=whole, maybe=("value", "source"), text=text):
         stages[(row["card"], *(row[k] for k in KEYS))][row["stage"]] = row
     bench = meters.Meters(record)
+    light = confirmed(record, ID)
     changes: list[Figure] = []
     dark: dict[str, list[bool]] = defaultdict(list)
     forgotten: dict[str, int] = defaultdict(int)
@@ -64,6 +61,10 @@ def derive(record: Record, settings: Settings) -> Derived:
         key = (("card", card), *key_of(before))
         if before["value"] is None:
             changes.append(Figure(key, None, Budget(()), why="no light before the swap: nothing to compare with"))
+            continue
+        stray = light.get(label(before))
+        if stray is not None and stray.red:
+            changes.append(Figure(key, None, Budget(()), why="its light was never seen to rise", doubts=(stray.name,)))
             continue
         dark[card].append(_gone(settings, before, after))
         forgotten[card] += itself is not None and _gone(settings, before, itself)
@@ -84,7 +85,7 @@ def derive(record: Record, settings: Settings) -> Derived:
             "missing": tuple(Figure((("card", c),), sum(each), Budget(())) for c, each in dark.items()),
             "forgotten": tuple(Figure((("card", c),), forgotten[c], Budget(())) for c in dark),
         },
-        doubts=bench.doubts,
+        doubts=(*bench.doubts, *light.values()),
         findings=tuple(findings),
         notes=bench.notes,
     )

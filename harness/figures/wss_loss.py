@@ -130,10 +130,11 @@ def _doubts(
     """All doubts by name; a red one is never covered by a green one of the same name."""
     flat = [row for found in read for row in found]
     told = [(row["pm"], row["source"]) for row in (*(r for found in cords.values() for r in found), *flat)]
-    found = [*reference.disagreeing(record, took), *source.drift(told, settings), *unmade(record, ID)]
+    found = [*reference.disagreeing(record), *source.drift(told, settings), *unmade(record, ID)]
+    kept = settings_of(record, took)
     for cord, pm in dict.fromkeys((row["launch"], row["pm"]) for row in flat):
         last = max(row["at_ns"] for row in flat if (row["launch"], row["pm"]) == (cord, pm))
-        found.append(reference.old(record, settings_of(record, took), cord, pm, last))
+        found.append(reference.old(kept, cord, cords.get((cord, pm), ()), last))
     doubts: dict[str, Doubt] = {}
     for each in found:
         if each.red or each.name not in doubts:

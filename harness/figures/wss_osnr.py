@@ -12,9 +12,21 @@ from harness.budget import Budget, Component
 from harness.figure import Derived, Figure
 from harness.figures.meter import LN10_TENTHS
 from harness.figures.row import rows
-from harness.figures.setting import Count, MicroDB, Milliseconds
-from harness.figures.setting import Settings as _Settings
-from harness.figures.slot import CONVENTIONAL, KEYS, NAMES, PLACES, Megahertz, Port, Slot, Way, key_of
+from harness.figures.setting import Count, MicroDB
+from harness.figures.slot import (
+    CONVENTIONAL,
+    KEYS,
+    NAMES,
+    PLACES,
+    Confirmed,
+    Megahertz,
+    Port,
+    Slot,
+    Way,
+    confirmed,
+    key_of,
+    label,
+)
 from harness.reading import Record, Unit
 
 ID: Final = "wss-osnr"
@@ -27,7 +39,7 @@ BOUND: Final = 2
 """Noise less than that many times the dark trace, or than its own uncertainty, is a bound and no value."""
 
 
-class Settings(_Settings):
+class Settings(Confirmed):
     """Where noise is looked for, and what is known of the analyser."""
 
     slots: tuple[Slot, ...] = (CONVENTIONAL,)
@@ -45,7 +57,6 @@ class Settings(_Settings):
     """The carrier is the highest point that near to the slot's centre."""
     input_osnr_udb: MicroDB = 20_000_000
     """OSNR before the node at which the penalty is stated."""
-    settle_ms: Milliseconds = 2_000
     linearity_udb: MicroDB = 100_000
     """Half-width of the analyser's error between carrier and noise: a data sheet's value, not confirmed."""
     bandwidth_udb: MicroDB = 200_000
@@ -130,6 +141,7 @@ def derive(record: Record, settings: Settings) -> Derived:
         resolutions[at] = max(1, row["resolution"])
     figures: dict[str, list[Figure]] = {name: [] for name in FIGURES}
     tables: dict[str, Mapping[str, object]] = {}
+    light = confirmed(record, ID)
     for at, places in groups.items():
         key = key_of(dict(zip(KEYS, at, strict=True)))
         found = {
@@ -138,7 +150,9 @@ def derive(record: Record, settings: Settings) -> Derived:
             if place != "dark"
         }
         dark = _dark(places.get("dark", ()), at[2], settings)
-        _figures(key, found.get("in"), found.get("out"), dark, settings, figures)
+        stray = light.get(label(dict(zip(KEYS, at, strict=True))))
+        on = (stray.name,) if stray is not None and stray.red else ()
+        _figures(key, found.get("in"), found.get("out"), dark, settings, on, figures)
         for place, points in places.items():
             name = f"{at[0]} {at[1]} {at[2]} {place}"
             tables[name] = {"columns": ["mhz", "value"], "rows": [list(p) for p in sorted(points)], "unit": "udBm"}
@@ -146,7 +160,12 @@ def derive(record: Record, settings: Settings) -> Derived:
         "OSNR by interpolation beside an unmodulated carrier, within its slot; how that compares with a modulated "
         "channel's is not confirmed by any text that was seen",
     )
-    return Derived(figures={k: tuple(v) for k, v in figures.items()}, notes=notes if groups else (), tables=tables)
+    return Derived(
+        figures={k: tuple(v) for k, v in figures.items()},
+        doubts=tuple(light.values()),
+        notes=notes if groups else (),
+        tables=tables,
+    )
 
 
 def _dark(points: Sequence[tuple[int, int]], centre: int, settings: Settings) -> float:
@@ -165,29 +184,30 @@ def _figures(
     behind: Spectrum | None,
     dark_mw: float,
     settings: Settings,
+    on: tuple[str, ...],
     into: dict[str, list[Figure]],
 ) -> None:
     if before is None or behind is None:
         why = "no carrier with noise on both sides " + ("before the node" if before is None else "behind the node")
         for name in FIGURES:
-            into[name].append(Figure(key, None, Budget(()), why=why))
+            into[name].append(Figure(key, None, Budget(()), why=why, doubts=on))
         return
     floor = behind.noise_mw < BOUND * dark_mw
     whole = Budget(tuple(_parts("behind", behind, settings, 1.0)))
-    into["osnr"].append(Figure(key, -_udb(behind.inverse), whole, "at-least" if floor else ""))
+    into["osnr"].append(Figure(key, -_udb(behind.inverse), whole, "at-least" if floor else "", doubts=on))
     first = Budget(tuple(_parts("before", before, settings, 1.0)))
     node = behind.inverse - before.inverse
     u = math.hypot(behind.inverse * whole.u_c, before.inverse * first.u_c) / LN10_TENTHS
     ratio = 10 ** (settings.input_osnr_udb / 1e7)
     if floor or node < BOUND * u:
         most = max(node, 0.0) + BOUND * u
-        into["node-osnr"].append(Figure(key, -_udb(most), Budget(()), "at-least"))
-        into["penalty"].append(Figure(key, _udb(1 + ratio * most), Budget(()), "at-most"))
+        into["node-osnr"].append(Figure(key, -_udb(most), Budget(()), "at-least", doubts=on))
+        into["penalty"].append(Figure(key, _udb(1 + ratio * most), Budget(()), "at-most", doubts=on))
         return
 
     def both(weight: float) -> Budget:
         parts = _parts("behind", behind, settings, behind.inverse * weight)
         return Budget((*parts, *_parts("before", before, settings, before.inverse * weight)))
 
-    into["node-osnr"].append(Figure(key, -_udb(node), both(1 / node)))
-    into["penalty"].append(Figure(key, _udb(1 + ratio * node), both(ratio / (1 + ratio * node))))
+    into["node-osnr"].append(Figure(key, -_udb(node), both(1 / node), doubts=on))
+    into["penalty"].append(Figure(key, _udb(1 + ratio * node), both(ratio / (1 + ratio * node)), doubts=on))

@@ -10,15 +10,14 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from harness.budget import Budget, Component
-from harness.figure import Derived, Figure, Finding, Side
+from harness.figure import Derived, Doubt, Figure, Finding
 from harness.figures import meter as meters
 from harness.figures import source
 from harness.figures.extreme import spread
 from harness.figures.row import rows
 from harness.figures.setting import Count, MicroDB, Milliseconds
 from harness.figures.setting import Settings as _Settings
-from harness.figures.slot import CONVENTIONAL, NAMES, PLACES, Megahertz, Port, Slot, Way
-from harness.figures.source import Watched
+from harness.figures.slot import CONVENTIONAL, NAMES, PLACES, Confirmed, Megahertz, Port, Slot, Way, confirmed, label
 from harness.reading import Record, Unit
 
 ID: Final = "wss-passband"
@@ -44,7 +43,7 @@ class Cascade(_Settings):
     second: Way
 
 
-class Settings(Watched):
+class Settings(Confirmed):
     """What is swept, and how finely."""
 
     slots: tuple[Slot, ...] = (CONVENTIONAL,)
@@ -62,7 +61,6 @@ class Settings(Watched):
     inner_ppm: Annotated[int, Field(ge=1, le=1_000_000)] = 500_000
     """The middle part of the slot in which ripple counts."""
     averaging_ms: Milliseconds = 20
-    settle_ms: Milliseconds = 2_000
     resolution_pm: Count = 20
     """Of the analyser."""
     laser_mhz: Megahertz = 190
@@ -120,6 +118,12 @@ class Sweep:
     """The last row of it."""
     watched: bool
     """The source's own changes are taken off every point."""
+
+    @property
+    def label(self) -> str:
+        """Of a doubt."""
+        row = {"ingress": self.ingress, "egress": self.egress, "centre": self.centre, "width": self.width}
+        return label(row)
 
     @property
     def key(self) -> tuple[tuple[str, int | str], ...]:
@@ -188,14 +192,15 @@ def derive(record: Record, settings: Settings) -> Derived:
     findings: list[Finding] = []
     tables: dict[str, Mapping[str, object]] = {}
     bench = meters.Meters(record)
+    light = confirmed(record, ID)
     for sweep in sweeps(record):
-        _one(settings, sweep, bench, figures, findings)
+        _one(settings, sweep, bench, light, figures, findings)
         name = f"passband {' '.join(str(value) for _, value in sweep.key)}"
         shown = [[p.mhz, p.value, p.below] for p in sweep.points]
         tables[name] = {"columns": ["mhz", "value", "below"], "rows": shown, "unit": "udBm"}
     return Derived(
         figures={name: tuple(found) for name, found in figures.items()},
-        doubts=bench.doubts,
+        doubts=(*bench.doubts, *light.values()),
         findings=tuple(findings),
         notes=bench.notes,
         tables=tables,
@@ -215,6 +220,7 @@ def _one(
     settings: Settings,
     sweep: Sweep,
     bench: meters.Meters,
+    light: Mapping[str, Doubt],
     figures: dict[str, list[Figure]],
     findings: list[Finding],
 ) -> None:
@@ -231,6 +237,8 @@ def _one(
     peak = max(within, key=lambda i: points[i].seen)
     top = points[peak].seen
     linearity, noise, red = _receiver(settings, sweep, bench, top)
+    stray = light.get(sweep.label)
+    red = (*red, stray.name) if stray is not None and stray.red else red
     held = source.component(settings, watched=sweep.watched).value
     doubt = linearity + held + 3 * noise
     name_zh, name_en = "频率标尺", "frequencies within one sweep"
@@ -242,18 +250,18 @@ def _one(
         name: (edge(points, peak, -1, top - less), edge(points, peak, 1, top - less)) for name, less in LEVELS.items()
     }
     for name, (low, high) in edges.items():
-        first, last = (low.mhz if low else points[0].mhz), (high.mhz if high else points[-1].mhz)
-        parts = [*spare, *spare]
-        for each in (low, high):
-            parts += [] if each is None else _edge_parts(each, doubt, half=False)
-        side: Side = "" if low and high else "at-least"
-        figures[f"{prefix}-{name}"].append(Figure(key, last - first, Budget(tuple(parts)), side, doubts=red))
+        if low is None or high is None:
+            why = f"the light does not fall by {LEVELS[name] / 1e6:g} dB within the sweep: no edge of a slot"
+            figures[f"{prefix}-{name}"].append(Figure(key, None, Budget(()), why=why, doubts=red))
+            continue
+        parts = [*spare, *spare, *_edge_parts(low, doubt, half=False), *_edge_parts(high, doubt, half=False)]
+        figures[f"{prefix}-{name}"].append(Figure(key, high.mhz - low.mhz, Budget(tuple(parts)), doubts=red))
     if sweep.via:
         return
     figures["ripple"].append(_ripple(settings, sweep, linearity + held, noise, red))
     widest = figures["width-3-db"][-1]
-    at_most = (widest.value or 0) + widest.budget.expanded
-    if not widest.side and at_most * 1_000_000 < settings.narrow_ppm * sweep.width:
+    at_most = None if widest.value is None else widest.value + widest.budget.expanded
+    if at_most is not None and at_most * 1_000_000 < settings.narrow_ppm * sweep.width:
         zh = f"-3 dB 带宽只有 {widest.value} MHz，时隙宽 {sweep.width} MHz"
         en = f"{widest.value} MHz wide at -3 dB in a slot of {sweep.width} MHz"
         findings.append(Finding("narrow-passband", where, zh, en))

@@ -12,8 +12,7 @@ from harness.errors import ArchiveError
 from harness.figure import Derived, Figure, Finding
 from harness.figures.row import ALTERED, rows
 from harness.figures.setting import Count, MicroDB, Milliseconds
-from harness.figures.setting import Settings as _Settings
-from harness.figures.slot import CONVENTIONAL, Port, Slot, Way
+from harness.figures.slot import CONVENTIONAL, Confirmed, Port, Slot, Way, confirmed
 from harness.reading import Record, Unit
 from harness.trace import femtowatts, thinned, udbm
 
@@ -25,7 +24,7 @@ SHOWN: Final = 2_000
 """How many samples of a log are kept for a plot."""
 
 
-class Settings(_Settings):
+class Settings(Confirmed):
     """Which channel, which line, and how long is waited for it."""
 
     slot: Slot = CONVENTIONAL
@@ -41,8 +40,6 @@ class Settings(_Settings):
     """So 60 s of record."""
     lead_ms: Milliseconds = 500
     """Record before the cut."""
-    settle_ms: Milliseconds = 2_000
-    """Between repeats, with the line whole again."""
     lost_udb: MicroDB = 10_000_000
     """Light that falls by more than that is gone."""
     back_udb: MicroDB = 1_000_000
@@ -75,6 +72,8 @@ def derive(record: Record, settings: Settings) -> Derived:
     figures: list[Figure] = []
     findings: list[Finding] = []
     tables: dict[str, Mapping[str, object]] = {}
+    light = confirmed(record, ID)
+    on = tuple(each.name for each in light.values() if each.red)
     for row in rows(record, ID, "log", whole=("repeat", "period_ns", "lead", "below", "value")):
         repeat, period = row["repeat"], row["period_ns"]
         values = _levels(record, row["trace"], row["value"], row["below"])
@@ -83,7 +82,7 @@ def derive(record: Record, settings: Settings) -> Derived:
         shown = [[at * period, value] for at, value in thinned(values, 0, len(values), SHOWN)]
         tables[f"repeat {repeat}"] = {"columns": ["ns", "value"], "rows": shown, "unit": "udBm"}
         if count is None:
-            figures.append(Figure(key, None, Budget(()), why=why))
+            figures.append(Figure(key, None, Budget(()), why=why, doubts=on))
             continue
         value = count * period
         parts = (
@@ -97,11 +96,16 @@ def derive(record: Record, settings: Settings) -> Derived:
                 "profile, unconfirmed",
             ),
         )
-        figures.append(Figure(key, value, Budget(parts), "at-least" if side else ""))
+        figures.append(Figure(key, value, Budget(parts), "at-least" if side else "", doubts=on))
         if side:
             zh, en = "记录结束时仍无光：未恢复", "still dark when the record ended: not restored"
             findings.append(Finding("not-restored", f"{settings.line} repeat {repeat}", zh, en))
-    return Derived(figures={"restoration": tuple(figures)}, findings=tuple(findings), tables=tables)
+    return Derived(
+        figures={"restoration": tuple(figures)},
+        doubts=tuple(light.values()),
+        findings=tuple(findings),
+        tables=tables,
+    )
 
 
 def _levels(record: Record, name: str, samples: int, below: int) -> list[int | None]:

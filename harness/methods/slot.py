@@ -10,10 +10,11 @@ from drivers.capability import Channel
 from drivers.errors import InstrumentError
 from drivers.quantity import Hertz
 from harness.errors import BenchError
-from harness.figures.slot import Slot, Way
+from harness.figures.slot import KEYS, Confirmed, Slot, Way
 from harness.reading import Cell
 from harness.rig import Rig, Tap
 
+CONFIRM: Final = (*KEYS, "before", "value", "below", "rise")
 PLUG_S: Final = 0.5
 """Time that one plugging is reckoned with when nobody has measured it: a simulated hand's; a person takes a minute."""
 
@@ -133,12 +134,17 @@ def unmake(rig: Rig, way: Way, slot: Slot) -> None:
         rig.step("channel", f"{way.ingress} to {way.egress} {slot.centre_mhz}/{slot.width_mhz} MHz", "blocked")
 
 
+Chain = tuple[Sequence[tuple[Way, Slot]], Tap]
+"""Channels that light passes one after the other, and where it is read behind them."""
+
+
 @contextmanager
-def passing(rig: Rig, channels: Sequence[tuple[Way, Slot]]) -> Iterator[None]:
-    """Channels made, and blocked again on every way out: one that is left stands in the way of the next procedure."""
+def passing(rig: Rig, procedure: str, settings: Confirmed, chains: Sequence[Chain]) -> Iterator[None]:
+    """Channels made, their light looked for, and blocked again on every way out: what is left stands in others' way."""
+    channels = [each for chain, _ in chains for each in chain]
     try:
-        for way, slot in channels:
-            make(rig, way, slot)
+        for chain, tap in chains:
+            _confirm(rig, procedure, settings, chain, tap)
         yield
     except BaseException:
         for way, slot in channels:
@@ -148,6 +154,35 @@ def passing(rig: Rig, channels: Sequence[tuple[Way, Slot]]) -> Iterator[None]:
         raise
     for way, slot in channels:
         unmake(rig, way, slot)
+
+
+def _confirm(rig: Rig, procedure: str, settings: Confirmed, chain: Sequence[tuple[Way, Slot]], tap: Tap) -> None:
+    """Block, read, make, read: light must rise. Asked once more where it does not: a person may have forgotten."""
+    (first, slot), (last, _) = chain[0], chain[-1]
+    rig.light(slot.pm)
+    for again in (True, False):
+        for way, each in chain:
+            unmake(rig, way, each)
+        rig.clock.sleep(settings.settle_ms / 1000)
+        before, _ = read(rig, tap)
+        for way, each in chain:
+            make(rig, way, each)
+        rig.clock.sleep(settings.settle_ms / 1000)
+        after, _ = read(rig, tap)
+        if rose(before, rig.below(tap), after, settings.rise_udb):
+            break
+        rig.step("not-confirmed", f"{first.ingress} to {last.egress}", "the light did not rise" if again else "again")
+    row = (
+        first.ingress,
+        last.egress,
+        slot.centre_mhz,
+        slot.width_mhz,
+        before,
+        after,
+        rig.below(tap),
+        settings.rise_udb,
+    )
+    rig.record(procedure, "confirm", "udBm", CONFIRM, [row], [tap])
 
 
 def rose(before: int | None, floor: int, after: int | None, rise_udb: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.figures.slot import KEYS, Slot, Way
 from harness.figures.wss_card import ID, Settings
 from harness.methods.slot import PLUG_S, Cords, cells, make, named, passing, read, unmake, witnesses
-from harness.rig import Rig
+from harness.rig import Rig, Tap
 
 POWER = ("card", *KEYS, "stage", "tap", "value", "below", "source")
 
@@ -27,9 +27,15 @@ def run(rig: Rig, settings: Settings) -> None:
     plan = _plan(settings)
     for name in rig.parts(ID, [f"card {card}" for card in settings.cards]):
         card = name.removeprefix("card ")
-        with passing(rig, plan):
+        with passing(rig, ID, settings, [([at], _lit(cords, at[0])) for at in plan]):
             _swap(rig, settings, cords, card)
     cords.home()
+
+
+def _lit(cords: Cords, way: Way) -> Tap:
+    """Where a way is read, with a cord at its other end."""
+    cords.launch(way.ingress)
+    return cords.tap(way.egress)
 
 
 def _swap(rig: Rig, settings: Settings, cords: Cords, card: str) -> None:
@@ -62,8 +68,7 @@ def _read_all(rig: Rig, settings: Settings, cords: Cords, card: str, stage: str)
     """Read every channel; its power by its name."""
     found = {}
     for way, slot in _plan(settings):
-        cords.launch(way.ingress)
-        tap = cords.tap(way.egress)
+        tap = _lit(cords, way)
         rig.light(slot.pm)
         rig.clock.sleep(settings.settle_ms / 1000)
         value, source = read(rig, tap)

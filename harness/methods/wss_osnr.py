@@ -33,9 +33,8 @@ def run(rig: Rig, settings: Settings) -> None:
         rig.patch(f"launch-{launch}", f"{name}:in")
         _keep(rig, settings, way, slot, "in")
         rig.patch(f"launch-{launch}", f"{rig.dut}:{way.ingress}")
-        rig.patch(f"{rig.dut}:{way.egress}", f"{name}:in")
-        with passing(rig, [(way, slot)]):
-            rig.clock.sleep(settings.settle_ms / 1000)
+        with passing(rig, ID, settings, [([(way, slot)], tap)]):
+            rig.patch(f"{rig.dut}:{way.egress}", f"{name}:in")
             _keep(rig, settings, way, slot, "out")
         rig.dark()
         _keep(rig, settings, way, slot, "dark")

@@ -60,9 +60,8 @@ def run(rig: Rig, settings: Settings) -> None:
         if len(ways) > 1:
             rig.patch(f"{rig.dut}:{ways[0].egress}", f"{rig.dut}:{ways[1].ingress}")
         at = (ways[0].ingress, ways[-1].egress, _via(ways), slot.centre_mhz, slot.width_mhz)
-        with passing(rig, [(way, slot) for way in ways]):
-            rig.clock.sleep(settings.settle_ms / 1000)
-            tap = cords.tap(ways[-1].egress)
+        tap = cords.tap(ways[-1].egress)
+        with passing(rig, ID, settings, [([(way, slot) for way in ways], tap)]):
             if settings.by == "laser":
                 _by_laser(rig, settings, at, tap, slot)
             else:
@@ -75,11 +74,12 @@ def run(rig: Rig, settings: Settings) -> None:
 def _by_laser(rig: Rig, settings: Settings, at: tuple[Cell, ...], tap: Tap, slot: Slot) -> None:
     rows = []
     rig.light(slot.pm)
+    laser, below = rig.source, rig.below(tap)
     for pm in wavelengths(settings, slot):
-        rig.source.set_wavelength(Metre(pm * 1e-12))
-        mhz = round(frequency(rig.source.wavelength()) / 1e6)
+        laser.set_wavelength(Metre(pm * 1e-12))
+        mhz = round(frequency(laser.wavelength()) / 1e6)
         value, source = read(rig, tap)
-        rows.append((*at, mhz, tap.label, value, rig.below(tap), source))
+        rows.append((*at, mhz, tap.label, value, below, source))
     rig.record(ID, "sweep", "udBm", SWEEP, rows, [*witnesses(rig, tap), rig.roles["source"]])
 
 

@@ -26,8 +26,7 @@ def run(rig: Rig, settings: Settings) -> None:
     lead = max(1, settings.lead_ms * 1000 // settings.period_us * 9 // 10)
     for name in rig.parts(ID, [f"cut {number}" for number in range(1, settings.repeats + 1)]):
         rig.light(settings.slot.pm)
-        with passing(rig, [(settings.way, settings.slot)]):
-            rig.clock.sleep(settings.settle_ms / 1000)
+        with passing(rig, ID, settings, [([(settings.way, settings.slot)], tap)]):
             logger.start_log([tap.channel], settings.samples, Second(settings.period_us / 1e6))
             rig.clock.sleep(settings.lead_ms / 1000)
             rig.hand.cut(settings.line, True)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.capability import Channel, MeterSpec, Safe, Spectrum
+from drivers.errors import NoReadingError
 from drivers.port import Identity
 from drivers.quantity import C_M_PER_S, DBm, Metre, Second, Watt
 from harness.archive.ledger import RESUMED
@@ -682,7 +683,7 @@ def test_ripple_covers_the_truth() -> None:
     rng = np.random.default_rng(32)
     off = np.linspace(-18_750, 18_750, 7_501)
     hits = []
-    for seed in range(200):
+    for seed in range(120):
         band = Passband(70_000, rng.uniform(-500, 500), 5, ripple=float(rng.uniform(0.05, 0.8)))
         (figure,) = passband(band, seed).figures["ripple"]
         truth = band.loss(off)
@@ -880,7 +881,7 @@ def cut(rng: np.random.Generator, gone_s: float, settings: wss_restoration.Setti
 
 def test_restoration_covers_the_truth() -> None:
     rng = np.random.default_rng(61)
-    settings = wss_restoration.Settings(slot=SLOT, way=WAY, samples=3_000, period_us=2_000, lead_ms=200, repeats=1)
+    settings = wss_restoration.Settings(slot=SLOT, way=WAY, samples=1_200, period_us=4_000, lead_ms=200, repeats=1)
     hits = []
     for _ in range(1_000):
         gone = float(rng.uniform(0.1, 4))
@@ -918,6 +919,48 @@ def test_any_record_has_an_outage_or_a_reason(values: list[int | None], lead: in
     assert (count is None) == bool(why)
     assert count is None or 0 < count <= len(values)
     assert side in {"", "at-least"}
+
+
+# -- stray light ---------------------------------------------------------------------------------------------------
+
+
+def test_stray_light_of_other_ports_never_passes_for_the_channel() -> None:
+    """A dead ingress: what the other ports leak is flat over the sweep, and does not change over a swap."""
+    rng = np.random.default_rng(71)
+    made = bench(rng)
+    made.node.dead = {"deg-1"}
+    band = wss_passband.Settings(slots=(SLOT,), ways=(WAY,))
+    passband_method.run(made.rig, band)
+    found = wss_passband.derive(made.record, band)
+    assert [d.id for d in found.doubts if d.red] == ["not-confirmed"]
+    for name in ("width-half-db", "width-1-db", "width-3-db", "centre-error", "ripple"):
+        assert [verdict(f, 0, "min") for f in found.figures[name]] == [Verdict.INVALID]
+    card = CARD.model_copy(update={"ways": (WAY,)})
+    made.node.swaps["card-1"] = lambda: None
+    card_method.run(made.rig, card)
+    assert [verdict(f, 10**9) for f in wss_card.derive(made.record, card).figures["change"]] == [Verdict.INVALID]
+    noise = wss_osnr.Settings(slots=(SLOT,), ways=(WAY,))
+    osnr_method.run(made.rig, noise)
+    assert [verdict(f, 10**9) for f in wss_osnr.derive(made.record, noise).figures["penalty"]] == [Verdict.INVALID]
+    made.node.log_plan = lambda: [1e-9] * 100 + [0.0] * 100 + [1e-9] * 100
+    cut = wss_restoration.Settings(slot=SLOT, way=WAY, samples=300, lead_ms=90, repeats=1)
+    restoration_method.run(made.rig, cut)
+    timed = wss_restoration.derive(made.record, cut).figures["restoration"]
+    assert [verdict(f, 10**12) for f in timed] == [Verdict.INVALID]
+    assert made.node.made == []
+
+
+def test_channels_are_blocked_again_when_something_breaks() -> None:
+    made = bench(np.random.default_rng(72))
+
+    def broken(wavelength: Metre) -> None:
+        if wavelength < 1552.3e-9:
+            raise NoReadingError("a laser that tunes", "none", "look at it")
+
+    made.rig.source.set_wavelength = broken  # type: ignore[method-assign]
+    with pytest.raises(NoReadingError):
+        passband_method.run(made.rig, wss_passband.Settings(slots=(SLOT,), ways=(WAY,)))
+    assert made.node.made == []
 
 
 # -- everything ----------------------------------------------------------------------------------------------------
