@@ -27,7 +27,7 @@ from harness.rig import Rig
 from harness.safety import Outcome
 
 WIRE: Final = "wire.log"
-"""Every octet to and from the instruments, while the run is on; in the end compressed, as `wire.log.gz`."""
+"""Every octet to and from the instruments, beside data while the run is on; in the end `data/wire.log.gz`."""
 
 
 def read_profile(name: str, folder: Path) -> str:
@@ -124,7 +124,7 @@ class Accepting:
         if self.opened is None:
             raise self.trouble or BenchError("an opened bench", "none", "connect it first")
         self._folder = folder
-        self._wire = (folder.path / "data" / WIRE).open("ab")
+        self._wire = (folder.path / WIRE).open("ab")
         self._wire.writelines(self._early)
         self._early.clear()
         listed = [asdict(each) for each in identified(self.bench, self.opened.devices)]
@@ -200,7 +200,7 @@ class Accepting:
             self._wire.close()
             self._wire = None
             if self._folder is not None:
-                log = self._folder.path / "data" / WIRE
+                log = self._folder.path / WIRE
                 self._folder.add_file(f"{WIRE}.gz", gzip.compress(log.read_bytes(), mtime=0))
                 log.unlink()
         return self.outcomes or ()

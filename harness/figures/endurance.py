@@ -20,8 +20,8 @@ TITLE_ZH: Final = "耐久性"
 TITLE_EN: Final = "endurance"
 FIGURES: Final[Mapping[str, Unit]] = {"drift": "udB", "failed": "count"}
 SHOWN: Final = 12
-LEAST: Final = 8
-"""Fewer checks of a path tell nothing of a drift."""
+LEAST: Final = 16
+"""Fewer checks of a path tell too little of its scatter: four in each quarter leave six degrees of freedom."""
 
 
 class Settings(Watched):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any, Final
 
-from harness.budget import Budget, Component, root_up
+from harness.budget import Budget, Component, coverage_factor, root_up
 from harness.figure import Derived, Doubt, Figure, Finding
 from harness.figures import meter as meters
 from harness.figures import reference, source
@@ -14,7 +15,7 @@ from harness.figures.extreme import spread
 from harness.figures.row import rows
 from harness.figures.setting import MicroDB, Milliseconds, Picometres
 from harness.figures.source import Watched
-from harness.reading import Instrument, Record, Unit
+from harness.reading import Record, Unit
 
 ID: Final = "insertion-loss"
 TITLE_ZH: Final = "插入损耗"
@@ -33,25 +34,12 @@ class Settings(Watched):
     """Polarisation dependence that a path may have: its loss is taken at one state, by definition it is the mean."""
     plug_udb: MicroDB = 200_000
     """Half-width of one plugging, where no cord was plugged twice."""
-    dirty_udb: MicroDB = 300_000
-    """A port whose paths all lose more than that beyond the rest is called dirty."""
+    dirty_udb: MicroDB = 500_000
+    """A port whose paths all lose more than that beyond the rest is called dirty: a sound connector takes no more."""
     lossy_udb: MicroDB = 1_000_000
     """A path that loses more than that beyond the rest by itself is named."""
     dark_udb: MicroDB = 20_000_000
     """A path that loses more than that beyond the rest carries no light: what is seen is stray."""
-
-
-def noise_udb(spec: Mapping[str, int], power_udbm: int) -> int:
-    """Standard deviation of a reading of 100 ms by the meter's noise, µdB, rounded up."""
-    return meters.noise_udb(Instrument("", "", "", "", spec=spec), power_udbm)
-
-
-def meter_parts(meter: Instrument, *, channels: bool) -> list[Component]:
-    """What a meter's data sheet leaves open between two of its powers; ``channels``: on two channels."""
-    parts = [meters.linearity(meter), meters.polarisation(meter)]
-    if channels:
-        parts += [meters.polarisation(meter), meters.channel(meter, meter)]
-    return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +70,25 @@ def derive(record: Record, settings: Settings) -> Derived:
         )
     )
     told = [row for found in cords.values() for row in found]
-    doubts: dict[str, Doubt] = {each.name: each for each in reference.disagreeing(record, took)}
+    doubts: dict[str, Doubt] = {each.name: each for each in reference.disagreeing(record)}
     seen = [(row["pm"], row["source"]) for row in (*told, *read)]
-    for each in (*source.drift(seen, settings), *_closing(record, settings, read)):
+    closing = (*_closing(record, settings, read), *_closing_cord(record, settings, cords))
+    for each in (*source.drift(seen, settings), *closing):
         if each.red or each.name not in doubts:
             doubts[each.name] = each
-    for key in dict.fromkeys((row["cord"], row["pm"]) for row in read):
-        last = max(row["at_ns"] for row in read if (row["cord"], row["pm"]) == key)
-        age = reference.old(record, settings_of(record, took), *key, last)
+    last = {(row["cord"], row["pm"]): row["at_ns"] for row in sorted(read, key=lambda row: row["at_ns"])}
+    taken = settings_of(record, took)
+    for key, at_ns in last.items():
+        age = reference.old(taken, key[0], cords.get(key, []), at_ns)
         if age.red or age.name not in doubts:
             doubts[age.name] = age
     bench = meters.Meters(record)
-    paths = [_path(record, settings, cords.get((row["cord"], row["pm"]), []), row, doubts, bench) for row in read]
+    # the mean of n at the reference, one at the ingress, one at the egress
+    plugs = {
+        n: reference.plugs(record, root_up(2_000_000 + 1_000_000 // n), settings.plug_udb)
+        for n in {len(found) for found in cords.values()}
+    }
+    paths = [_path(settings, cords.get((row["cord"], row["pm"]), []), row, doubts, bench, plugs) for row in read]
     losses = [each.figure for each in paths]
     return Derived(
         figures={"loss": tuple(losses), "uniformity": tuple(_uniformity(losses))},
@@ -123,19 +118,36 @@ def _closing(record: Record, settings: Settings, read: Sequence[dict[str, Any]])
         value, was = source.level(row), first.get((row["in"], row["out"], row["pm"]))
         if value is not None and was is not None:
             changes.append(value - was)
-    if not changes:
+    n = len(changes)
+    if n < 2:
         return []
-    middle = sorted(changes)[len(changes) // 2]
-    return [source.moved(abs(middle), settings)]
+    squares = n * sum(change * change for change in changes) - sum(changes) ** 2
+    # re-connecting moves each path by itself: what their mean certainly changed by is left
+    chance = coverage_factor(n - 1) * root_up(-(-squares // (n * n * (n - 1)))) // 1000
+    return [source.moved(max(0, abs(sum(changes)) // n - chance), settings)]
+
+
+def _closing_cord(
+    record: Record, settings: Settings, cords: Mapping[tuple[int, int], Sequence[dict[str, Any]]]
+) -> list[Doubt]:
+    """A cord read at the reference again at the end, where no tap watches; less what plugging explains."""
+    changes = []
+    for row in rows(record, ID, "closing-cord", whole=("cord", "pm"), maybe=("value", "source")):
+        was = [row["value"] for row in cords.get((row["cord"], row["pm"]), [])]
+        if was and row["value"] is not None:
+            n = len(was)
+            plug = Budget((reference.plugs(record, root_up(1_000_000 + 1_000_000 // n), settings.plug_udb),))
+            changes.append(max(0, abs(row["value"] - sum(was) // n) - plug.expanded))
+    return [source.moved(max(changes), settings)] if changes else []
 
 
 def _path(
-    record: Record,
     settings: Settings,
     cords: Sequence[dict[str, Any]],
     row: dict[str, Any],
     doubts: Mapping[str, Doubt],
     bench: meters.Meters,
+    plugs: Mapping[int, Component],
 ) -> Path:
     """Loss = mean of the cord's own readings - the reading behind the path, each less what the source's tap saw."""
     key = (("in", row["in"]), ("out", row["out"]), ("pm", row["pm"]))
@@ -165,8 +177,7 @@ def _path(
         meters.polarisation(at_reference),
         meters.polarisation(meter),
         meters.channel(at_reference, meter),
-        # the mean of n at the reference, one at the ingress, one at the egress
-        reference.plugs(record, root_up(2_000_000 + 1_000_000 // n), settings.plug_udb),
+        plugs[n],
         meters.noise(noise, 1415, meter),
         source.component(settings, watched=watched),
         Component(
@@ -215,6 +226,14 @@ def _median(values: Sequence[int]) -> int:
     return sorted(values)[len(values) // 2]
 
 
+def _deviation(values: Sequence[int]) -> int:
+    """Standard deviation, by the median of deviations from the median, which a few bad paths do not move."""
+    if not values:
+        return 0
+    middle = _median(values)
+    return 1483 * _median([abs(value - middle) for value in values]) // 1000
+
+
 def _findings(paths: Sequence[Path], settings: Settings) -> list[Finding]:
     """Ports and paths that stand out from the typical loss by more than their uncertainties."""
     known = [path for path in paths if path.figure.value is not None]
@@ -244,10 +263,12 @@ def _findings(paths: Sequence[Path], settings: Settings) -> list[Finding]:
                 )
                 continue
             excess = _median([(path.figure.value or 0) - typical for path in own])
-            least = min((p.figure.value or 0) - typical for p in own)
-            if min(excess, least + settings.dirty_udb) > max(
-                settings.dirty_udb, 3 * max(path.figure.budget.u_c for path in own)
-            ):
+            least = min((path.figure.value or 0) - typical for path in own)
+            # what paths differ by anyhow does not make a port dirty: four standard deviations of a mean of so many
+            others = [p.figure.value or 0 for p in known if p.port(side) != port and (p.ingress, p.egress) not in dark]
+            usual = 4 * _deviation(others) // isqrt(len(across))
+            certain = max(settings.dirty_udb, usual, 3 * max(path.figure.budget.u_c for path in own))
+            if excess > certain and least + settings.dirty_udb > certain:
                 named.add((side, port))
                 found.append(
                     Finding(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from harness.budget import Budget, Component, root_up
 from harness.figure import Derived, Doubt
 from harness.figures.meter import Meters
 from harness.figures.row import rows
-from harness.figures.setting import Count, MicroDB, Milliseconds, Picometres
+from harness.figures.setting import Count, Milliseconds, Picometres
 from harness.figures.source import Watched, drift, level
 from harness.reading import Record, Unit
 
@@ -29,8 +29,6 @@ class Settings(Watched):
     """How often each cord is plugged into the reference channel; their spread is the connectors' repeatability."""
     compare: bool = True
     """Read one cord on every channel, to see one that is out of calibration."""
-    agree_udb: MicroDB = 0
-    """Differences between two channels up to that are none, though data sheets and connectors explain less."""
     hours: Count = 12
     """A reference older than that is none."""
 
@@ -84,10 +82,10 @@ def plugs(record: Record, weight_milli: int, assumed_udb: int) -> Component:
     return Component(zh, en, value, "normal", "spread of launch cords plugged again at the reference", nu=nu)
 
 
-def old(record: Record, settings: Settings, cord: int, pm: int, at_ns: int) -> Doubt:
-    """Whether a cord's reference was too old when it was needed."""
-    taken = max((row["at_ns"] for row in readings(record).get((cord, pm), [])), default=at_ns)
-    hours = (at_ns - taken) // 3_600_000_000_000
+def old(settings: Settings, cord: int, taken: Iterable[Mapping[str, Any]], at_ns: int) -> Doubt:
+    """Whether a cord's reference, by its rows, was too old when it was needed."""
+    taken_ns = max((row["at_ns"] for row in taken), default=at_ns)
+    hours = (at_ns - taken_ns) // 3_600_000_000_000
     return Doubt(
         "reference-old",
         f"launch-{cord}",
@@ -99,7 +97,7 @@ def old(record: Record, settings: Settings, cord: int, pm: int, at_ns: int) -> D
     )
 
 
-def disagreeing(record: Record, settings: Settings) -> list[Doubt]:
+def disagreeing(record: Record) -> list[Doubt]:
     """A doubt for every channel that read the same cord as the others; red: otherwise than they."""
     doubts: dict[str, Doubt] = {}
     groups: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
@@ -117,7 +115,6 @@ def disagreeing(record: Record, settings: Settings) -> list[Doubt]:
             # two channels, each with its own response, each plugged once: everything at its worst together
             spec = meter.spec
             limit = Budget((plug,)).expanded + sum(spec.get(f"{name}_udb", 0) for name in ("channel", "polarisation"))
-            limit = max(settings.agree_udb, limit)
             off = known[tap] - middle if tap in known and middle is not None else None
             red = off is None or abs(off) > limit
             each = Doubt(
@@ -150,6 +147,6 @@ def derive(record: Record, settings: Settings) -> Derived:
         [f"one plugging spreads by {spread / 1e6:.3f} dB (standard deviation, {nu} degrees of freedom)"] if nu else []
     )
     return Derived(
-        doubts=(*disagreeing(record, settings), *drift(((r["pm"], r["source"]) for r in told), settings)),
+        doubts=(*disagreeing(record), *drift(((r["pm"], r["source"]) for r in told), settings)),
         notes=tuple(notes),
     )

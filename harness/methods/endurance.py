@@ -22,7 +22,7 @@ def run(rig: Rig, settings: Settings) -> None:
     Raises what the instruments raise.
     """
     rig.average(settings.averaging_ms)
-    launch = Launch(rig)
+    launch, device = Launch(rig), rig.crossconnect
     plan = [
         (number, pairs, before, check)
         for number, pairs in enumerate(lots(rig, 1, settings.seed))
@@ -36,11 +36,11 @@ def run(rig: Rig, settings: Settings) -> None:
         launch.light(settings.wavelength_pm)
         other = elsewhere(rig, pairs)
         for _ in range(cycles):
-            rig.crossconnect.only(other)
+            device.only(other)
             rig.clock.sleep(settings.pause_ms / 1000)
-            rig.crossconnect.only(pairs)
+            device.only(pairs)
             rig.clock.sleep(settings.pause_ms / 1000)
-        rig.crossconnect.only(pairs)
+        device.only(pairs)
         rig.clock.sleep(settings.settle_ms / 1000)
         check = int(part.split()[-1])
         found = [(*row, check) for row in launch.paths(pairs)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from drivers.capability import TunableSource
 from drivers.quantity import Metre
 from harness.errors import BenchError
 from harness.reading import Cell
@@ -25,6 +26,7 @@ class Launch:
         self.rig = rig
         self._at: int | None = None
         self._pm: int | None = None
+        self._source: TunableSource | None = None
 
     def cord(self, port: int) -> int:
         """The cord that lights an ingress port by plan, whether or not it is plugged there now."""
@@ -55,7 +57,9 @@ class Launch:
 
     def nudge(self, pm: int) -> None:
         """The laser a little aside; meters stay set as they are."""
-        self.rig.source.set_wavelength(Metre(pm * 1e-12))
+        if self._source is None:
+            self._source = self.rig.source
+        self._source.set_wavelength(Metre(pm * 1e-12))
         self._pm = pm
 
     def read(self, taps: Iterable[Tap]) -> tuple[Mapping[str, int | None], int | None]:

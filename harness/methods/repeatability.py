@@ -19,7 +19,7 @@ def seconds(rig: Rig, settings: Settings) -> float:
 def run(rig: Rig, settings: Settings) -> None:
     """Each lot ``repeats`` times made from elsewhere and read. Raises what the instruments raise."""
     rig.average(settings.averaging_ms)
-    launch = Launch(rig)
+    launch, device = Launch(rig), rig.crossconnect
     plan = {
         f"lot {number} {named(pairs)}": pairs for number, pairs in enumerate(lots(rig, settings.lots, settings.seed))
     }
@@ -29,8 +29,8 @@ def run(rig: Rig, settings: Settings) -> None:
             launch.to(ingress)
         launch.light(settings.wavelength_pm)
         for repeat in range(1, settings.repeats + 1):
-            rig.crossconnect.only(elsewhere(rig, pairs))
-            rig.crossconnect.only(pairs)
+            device.only(elsewhere(rig, pairs))
+            device.only(pairs)
             rig.clock.sleep(settings.settle_ms / 1000)
             found = [(*row, repeat) for row in launch.paths(pairs)]
             taps = [rig.receive[egress] for egress in pairs.values()]
