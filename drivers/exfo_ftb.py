@@ -75,15 +75,20 @@ class ExfoFtb(ScpiInstrument):
 
     @classmethod
     def opened(cls, how: Opener) -> Self:
-        """Over telnet where the resource names port 5024. Raises SettingError for an option that it has not."""
+        """Over telnet where the resource names port 5024, or the option `telnet` says so.
+
+        Raises SettingError for an option that it has not.
+        """
         own = how.own
-        strange = sorted(set(own) - {"slot", "unit"})
-        if strange:
-            raise SettingError("options of exfo-ftb among slot, unit", strange[0], "correct [instruments]")
         try:
-            telnet = host_and_port(how.resource)[1] == TELNET_PORT
+            usual = host_and_port(how.resource)[1] == TELNET_PORT
         except ValueError:
-            telnet = False
+            usual = False
+        telnet = own.pop("telnet", usual)
+        strange = sorted(set(own) - {"slot", "unit"})
+        if strange or not isinstance(telnet, bool):
+            found = strange[0] if strange else f"telnet = {telnet!r}"
+            raise SettingError("options of exfo-ftb among slot, unit, telnet", found, "correct [instruments]")
         session = how.prompt(prompt=PROMPT, executed=EXECUTED, slow=SLOW) if telnet else how.session()
         try:
             return cls(session, clock=how.clock, **own)

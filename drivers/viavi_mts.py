@@ -122,19 +122,22 @@ class ViaviMts(ScpiInstrument):
     def opened(cls, how: Opener) -> Self:
         """By the walk from port 8000; a resource with another port is taken for the port of remote control itself.
 
-        Besides those of the class an option `sides` ("BOTH,BASE"). Raises SettingError for one that it has not.
+        Besides those of the class the options `walk`, which says so itself, and `sides` ("BOTH,BASE"), where the module
+        is. Raises SettingError for one that it has not.
         """
         own = how.own
+        walks = own.pop("walk", None)
         sides = str(own.pop("sides", "BOTH,BASE"))
         strange = sorted(set(own) - {"application", "port", "hidden", "disruption", "unit"})
-        if strange:
-            raise SettingError("an option of viavi-mts", strange[0], "correct [instruments]")
+        if strange or walks not in {None, True, False}:
+            found = strange[0] if strange else f"walk = {walks!r}"
+            raise SettingError("an option of viavi-mts", found, "correct [instruments]")
         try:
             host, port = host_and_port(how.resource)
         except ValueError:
             host, port = "", 0
         session = how.session()
-        if port == FIRST_PORT:
+        if host and (port == FIRST_PORT if walks is None else walks):
             session = walk(session, host, how.session, sides)
         try:
             return cls(session, clock=how.clock, **own)

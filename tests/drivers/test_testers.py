@@ -105,6 +105,10 @@ def test_an_option_that_there_is_not_is_refused() -> None:
     for kind in (ExfoFtb, ViaviMts):
         with pytest.raises(SettingError):
             kind.opened(Opener("TCPIP0::192.0.2.7::5025::SOCKET", options={"colour": "red"}))
+    with pytest.raises(SettingError):
+        ExfoFtb.opened(Opener("TCPIP0::192.0.2.7::5024::SOCKET", options={"telnet": "yes"}))
+    with pytest.raises(SettingError):
+        ViaviMts.opened(Opener("TCPIP0::192.0.2.7::8000::SOCKET", options={"walk": "yes"}))
 
 
 @pytest.mark.parametrize("reply", ["", "ms", "12 13", "-1 ms", "1 min", '"', "1e5000x"])

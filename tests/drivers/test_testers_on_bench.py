@@ -16,6 +16,8 @@ from drivers.exfo_ftb import ExfoFtb
 from drivers.quantity import C_M_PER_S, Metre, Second
 from drivers.simulated.fibre import Fibre
 from drivers.simulated.lab import Lab
+from drivers.simulated.viavi import ViaviMts as SimulatedMts
+from drivers.stream import host_and_port
 from drivers.viavi_mts import ViaviMts
 
 EXPERIMENTAL = {
@@ -24,25 +26,31 @@ EXPERIMENTAL = {
 }
 
 
+def table_of(model: str) -> dict[str, Any]:
+    return {
+        "seed": 11,
+        "hand_s": 0.5,
+        "parts": {"source": "laser", "tester": "tester", "otdr": "otdr", "hand": "hand"},
+        "wiring": {"launch": "hand", "patches": {"tap:out": "tester:in", "otdr:out": "line-1:a"}},
+        "fibres": {
+            "line-1": {"km": 20.0, "events": [{"km": 8.0, "loss_db": 0.4, "reflectance_db": -45.0}]},
+            "reel-1": {"km": 1.0},
+        },
+        "instruments": {
+            "laser": {"model": "8164B", "serial": "SIM-1"},
+            "tester": {"model": model, "serial": "SIM-2"},
+            "otdr": {
+                "model": "OTU-8000",
+                "serial": "SIM-3",
+                "options": {"timebase_ppm": 0.0, "wavelengths_nm": [1550]},
+            },
+            "hand": {"model": "HAND", "serial": "SIM-4"},
+        },
+    }
+
+
 def lab(model: str = "FTB") -> Lab:
-    return Lab.of(
-        {
-            "seed": 11,
-            "hand_s": 0.5,
-            "parts": {"source": "laser", "tester": "tester", "otdr": "otdr", "hand": "hand"},
-            "wiring": {"launch": "hand", "patches": {"tap:out": "tester:in", "otdr:out": "line-1:a"}},
-            "fibres": {
-                "line-1": {"km": 20.0, "events": [{"km": 8.0, "loss_db": 0.4, "reflectance_db": -45.0}]},
-                "reel-1": {"km": 1.0},
-            },
-            "instruments": {
-                "laser": {"model": "8164B", "serial": "SIM-1"},
-                "tester": {"model": model, "serial": "SIM-2"},
-                "otdr": {"model": "OTU-8000", "serial": "SIM-3", "options": {"timebase_ppm": 0.0}},
-                "hand": {"model": "HAND", "serial": "SIM-4"},
-            },
-        }
-    )
+    return Lab.of(table_of(model))
 
 
 @contextlib.contextmanager
@@ -81,6 +89,43 @@ def test_the_longest_gap_is_as_long_as_it_was(driver: str) -> None:
         assert tester.longest_disruption() == 0.0
         assert tester.safe_state().confirmed
         assert tester.identity.simulated
+
+
+def served(model: str, carrier: str) -> Lab:
+    table = table_of(model)
+    table["clock"] = "real"
+    table["instruments"]["tester"]["carrier"] = carrier
+    return Lab.of(table)
+
+
+def test_an_exfo_tester_answers_over_telnet_too() -> None:
+    made = served("FTB", "telnet")
+    with made.serve() as there:
+        where = there.resources()["tester"]
+        tester = open_driver("exfo-ftb", where, options={"telnet": True})
+        assert isinstance(tester, ExfoFtb)
+        tester.set_laser(True)
+        assert tester.longest_disruption() is None
+        assert tester.safe_state().confirmed
+        assert tester.identity.serial == "SIM-2"
+        tester.close()
+
+
+def test_the_walk_of_a_viavi_tester_over_real_sockets() -> None:
+    made = served("MTS-5800", "tcp")
+    with made.serve() as there:
+        where = there.resources()["tester"]
+        device = made.devices["tester"]
+        assert isinstance(device, SimulatedMts)
+        device.port = host_and_port(where)[1]
+        tester = open_driver("viavi-mts", where, options={"walk": True})
+        assert isinstance(tester, ViaviMts)
+        assert tester.applications() == ()
+        assert tester.safe_state().confirmed
+        tester.close()
+        device.port = -1
+        with pytest.raises(NoReadingError):
+            open_driver("viavi-mts", where, options={"walk": True})
 
 
 def test_a_tester_whose_test_never_ran_has_none_to_tell() -> None:
@@ -146,4 +191,4 @@ def test_what_the_unit_refuses_is_its_own_error() -> None:
     with opened(lab(), "viavi-otu", "otdr") as otdr:
         assert isinstance(otdr, Otdr)
         with pytest.raises(InstrumentError, match="-222"):
-            otdr.trace(Metre(1550e-9), Metre(40_000.0), Second(100e-9), Second(1.0))
+            otdr.trace(Metre(1550e-9), Metre(40_000.0), Second(100e-9), Second(3600.0))
