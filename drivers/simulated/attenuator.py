@@ -84,7 +84,7 @@ class Attenuator(Element):
         if isinstance(loss, float):
             return beam.scaled(ratio(loss))
         left = 10 ** (-loss / 10)
-        return beam.through(lambda _: left[:, np.newaxis])
+        return beam.through(left)
 
     def reflect(self, port: str, view: View, frequency_hz: Array) -> Array:
         """Its own 55 dB, and what lies behind it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from drivers.simulated.chance import axis, chance
-from drivers.simulated.light import Array, Beam, dark, polarising, ratio
+from drivers.simulated.light import Array, Beam, Noise, dark, polarising, ratio
 from drivers.simulated.plant import Element, View
 
 
@@ -50,8 +50,9 @@ class Coupler(Element):
             beam = view.arriving(self.place("in"))
             kept = view.kept[self] = (beam, np.einsum("tkj,nij->ntki", beam.stokes_w, self._mueller))
         beam, shares = kept
-        ase = beam.ase_w_hz
-        return Beam(beam.frequency_hz, shares[which], ase * self._mueller[which, 0, 0] if ase.shape[1] else ase)
+        mean = self._mueller[which, 0, 0]
+        noise = beam.noise and tuple(Noise(each.level * mean, each.shape_w_hz) for each in beam.noise)
+        return Beam(beam.frequency_hz, shares[which], noise)
 
     def reflect(self, port: str, view: View, frequency_hz: Array) -> Array:
         """Its own, and for light from its stem what every output sends back."""

@@ -95,7 +95,7 @@ class Fibre(Element):
         if self._cut.at(view.first):
             return dark(view.count)
         beam = view.arriving(self.place("b" if port == "a" else "a"))
-        return beam.through(self._left)
+        return beam.through(1.0, self._left)
 
     def reflect(self, port: str, view: View, frequency_hz: Array) -> Array:
         """Backscatter of the whole length, the events, and what lies beyond."""

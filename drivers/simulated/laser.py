@@ -10,11 +10,12 @@ import numpy as np
 from drivers.quantity import C_M_PER_S
 from drivers.simulated.chance import chance
 from drivers.simulated.history import History
-from drivers.simulated.light import GRID_HZ, Array, Beam, dark
+from drivers.simulated.light import GRID_HZ, Array, Beam, Noise, dark
 from drivers.simulated.plant import Element, View
 
 NM_HZ: Final = C_M_PER_S / 1550e-9**2 * 1e-9
 """1 nm at 1550 nm, Hz."""
+FLAT: Final[Array] = np.ones(GRID_HZ.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,6 @@ class Laser(Element):
         self.sse_db_nm: float | None = None
         """Signal over spontaneous emission in 1 nm; None: none at all."""
         self._set = [History(Set()) for _ in range(channels)]
-
-    @property
-    def noisy(self) -> bool:
-        """Whether it emits noise."""
-        return self.sse_db_nm is not None
 
     def facing(self, port: str, *, out: bool) -> str:
         """The first of several is "out"."""
@@ -114,11 +110,10 @@ class Laser(Element):
         stokes = np.zeros((view.count, 1, 4))
         stokes[:, 0, 0] = stokes[:, 0, 1] = watt
         frequency = (C_M_PER_S / self.true_wavelength_m(seconds, told.wavelength_m))[:, np.newaxis]
-        ase = np.zeros((view.count, 0))
+        noise: tuple[Noise, ...] = ()
         if self.sse_db_nm is not None:
-            density = watt * 10 ** (-self.sse_db_nm / 10) / NM_HZ
-            ase = np.broadcast_to(density[:, np.newaxis], (view.count, GRID_HZ.size))
-        return Beam(frequency, stokes, ase)
+            noise = (Noise(watt * 10 ** (-self.sse_db_nm / 10) / NM_HZ, FLAT),)
+        return Beam(frequency, stokes, noise)
 
     def steps(self, start_ns: int, end_ns: int) -> list[int]:
         """Whenever it was told something."""

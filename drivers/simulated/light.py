@@ -43,6 +43,16 @@ class Light:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Noise:
+    """Unpolarised noise whose spectrum keeps its shape while its level changes."""
+
+    level: Array
+    """(T,)"""
+    shape_w_hz: Array
+    """(len(GRID_HZ),) W/Hz at level 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Beam:
     """Light at one place over T instants. Lines of one source share one frequency array: so they are known as one."""
 
@@ -50,59 +60,88 @@ class Beam:
     """(T, k)"""
     stokes_w: Array
     """(T, k, 4) Stokes parameters, W; the first is the power."""
-    ase_w_hz: Array
-    """(T, 0) or (T, len(GRID_HZ))"""
+    noise: tuple[Noise, ...] = ()
+    """What adds up to all its noise."""
+
+    @property
+    def lit(self) -> bool:
+        """Whether there is any light at all."""
+        return bool(self.stokes_w.shape[1] or self.noise)
 
     @property
     def power_w(self) -> Array:
         """(T,) all power, W."""
         power: Array = self.stokes_w[:, :, 0].sum(axis=1)
-        return power + self.ase_w_hz.sum(axis=1) * STEP_HZ if self.ase_w_hz.shape[1] else power
+        for each in self.noise:
+            power = power + each.level * (each.shape_w_hz.sum() * STEP_HZ)
+        return power
+
+    @property
+    def whole_w(self) -> Array:
+        """(T, 4) Stokes parameters of all of it, W."""
+        whole: Array = self.stokes_w.sum(axis=1)
+        whole[:, 0] = self.power_w
+        return whole
 
     def scaled(self, ratio: float) -> Beam:
         """The same light, weaker, at all wavelengths alike."""
-        ase = self.ase_w_hz * ratio if self.ase_w_hz.shape[1] else self.ase_w_hz
-        return Beam(self.frequency_hz, self.stokes_w * ratio, ase)
+        noise = self.noise and tuple(Noise(each.level * ratio, each.shape_w_hz) for each in self.noise)
+        return Beam(self.frequency_hz, self.stokes_w * ratio, noise)
 
-    def through(self, transmission: Callable[[Array], Array], mueller: Array | None = None) -> Beam:
-        """What gets through something: transmission of frequencies (T, k) → the like, then a Mueller matrix (4, 4).
+    def through(
+        self, level: Array | float = 1.0, spectral: Callable[[Array], Array] | None = None, mueller: Array | None = None
+    ) -> Beam:
+        """What gets through something.
 
-        Noise is unpolarised and stays so; of the matrix it feels the first element.
+        ``level``: transmission by time, (T,); ``spectral``: by frequency, (T, k) → the like; ``mueller``: by
+        polarisation, (4, 4). Noise is unpolarised and stays so; of the matrix it feels the first element.
         """
         stokes = self.stokes_w if mueller is None else self.stokes_w @ mueller.T
         if stokes.shape[1]:
-            stokes = stokes * transmission(self.frequency_hz)[:, :, np.newaxis]
-        ase = self.ase_w_hz
-        if ase.shape[1]:
-            ase = ase * transmission(LINE) * (1.0 if mueller is None else mueller[0, 0])
-        return Beam(self.frequency_hz, stokes, ase)
+            by_line = level[:, np.newaxis] if isinstance(level, np.ndarray) else level
+            factor = by_line if spectral is None else by_line * spectral(self.frequency_hz)
+            stokes = stokes * (factor[:, :, np.newaxis] if isinstance(factor, np.ndarray) else factor)
+        if not self.noise:
+            return Beam(self.frequency_hz, stokes)
+        mean = level if mueller is None else level * mueller[0, 0]
+        shape = None if spectral is None else spectral(LINE)[0]
+        return Beam(
+            self.frequency_hz,
+            stokes,
+            tuple(
+                Noise(each.level * mean, each.shape_w_hz if shape is None else each.shape_w_hz * shape)
+                for each in self.noise
+            ),
+        )
 
     def at(self, index: int) -> Light:
         """One of its instants."""
         power = self.stokes_w[index, :, 0]
         with np.errstate(invalid="ignore", divide="ignore"):
             stokes = np.where(power[:, np.newaxis] > 0, self.stokes_w[index, :, 1:] / power[:, np.newaxis], 0.0)
-        ase = self.ase_w_hz[index]
+        ase = np.zeros(GRID_HZ.size if self.noise else 0)
+        for each in self.noise:
+            ase = ase + each.level[index] * each.shape_w_hz
         return Light(self.frequency_hz[index], power, stokes, GRID_HZ[: ase.size], ase)
 
 
-_NOTHING: Final = Beam(np.zeros((1, 0)), np.zeros((1, 0, 4)), np.zeros((1, 0)))
+_NOTHING: Final = Beam(np.zeros((1, 0)), np.zeros((1, 0, 4)))
 
 
 def dark(count: int) -> Beam:
     """No light, over so many instants."""
-    return _NOTHING if count == 1 else Beam(np.zeros((count, 0)), np.zeros((count, 0, 4)), np.zeros((count, 0)))
+    return _NOTHING if count == 1 else Beam(np.zeros((count, 0)), np.zeros((count, 0, 4)))
 
 
 def mixed(beams: Sequence[Beam], count: int) -> Beam:
     """Light of several ways in one place; powers add (coherent mixing is left out)."""
-    lit = [beam for beam in beams if beam.stokes_w.shape[1] or beam.ase_w_hz.shape[1]]
+    lit = [beam for beam in beams if beam.lit]
     if not lit:
         return dark(count)
     if len(lit) == 1:
         return lit[0]
     lines: dict[int, tuple[Array, Array]] = {}
-    noise: Array = lit[0].ase_w_hz[:, :0]
+    noise: dict[int, Noise] = {}
     for beam in lit:
         if beam.stokes_w.shape[1]:
             had = lines.get(id(beam.frequency_hz))
@@ -110,15 +149,17 @@ def mixed(beams: Sequence[Beam], count: int) -> Beam:
                 beam.frequency_hz,
                 beam.stokes_w if had is None else had[1] + beam.stokes_w,
             )
-        if beam.ase_w_hz.shape[1]:
-            noise = noise + beam.ase_w_hz if noise.shape[1] else beam.ase_w_hz
+        for each in beam.noise:
+            known = noise.get(id(each.shape_w_hz))
+            noise[id(each.shape_w_hz)] = each if known is None else Noise(known.level + each.level, each.shape_w_hz)
+    every = tuple(noise.values())
     if len(lines) == 1:
         ((frequency, stokes),) = lines.values()
-        return Beam(frequency, stokes, noise)
+        return Beam(frequency, stokes, every)
     return Beam(
         np.concatenate([f for f, _ in lines.values()], axis=1) if lines else np.zeros((count, 0)),
         np.concatenate([s for _, s in lines.values()], axis=1) if lines else np.zeros((count, 0, 4)),
-        noise,
+        every,
     )
 
 

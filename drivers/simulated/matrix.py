@@ -12,7 +12,7 @@ import numpy as np
 from drivers.quantity import C_M_PER_S
 from drivers.simulated.chance import axis, chance
 from drivers.simulated.history import KEEP_NS
-from drivers.simulated.light import Array, Beam, dark, mixed, polarising, ratio
+from drivers.simulated.light import Array, Beam, Noise, dark, mixed, polarising, ratio
 from drivers.simulated.plant import Element, Piece, View
 
 WIDE: Final = 3.0
@@ -30,7 +30,6 @@ NUDGED: Final = 30.0
 LONG_NS: Final = 60_000_000_000
 """No movement takes as long, nor is one noted so long out of order."""
 GROUP_INDEX: Final = 1.4682
-NO_NOISE: Final[Array] = np.zeros((1, 0))
 STUCK_DB: Final = 62.0
 """What is left of the light of a mirror that does not move."""
 
@@ -352,11 +351,11 @@ class FibreMatrix(Element):
         return np.asarray(np.maximum(loss, low), dtype=np.float64)
 
     def _entering(self, view: View) -> Any:
-        """What enters, stacked: [(inputs' indices, frequencies, Stokes (n, T, k, 4))], noise (n, T, m) with indices."""
+        """What enters, stacked: [(inputs' indices, frequencies, Stokes (n, T, k, 4))], [(indices, levels, shape)]."""
         kept = view.kept.get(self)
         if kept is not None:
             return kept
-        view.kept[self] = ([], None)  # a ring through the matrix is followed along its connections only
+        view.kept[self] = ([], [])  # a ring through the matrix is followed along its connections only
         outer, view.nested = view.nested, True
         beams = [view.arriving(self.place(port)) for port in self.ins]
         view.nested = outer
@@ -368,8 +367,14 @@ class FibreMatrix(Element):
             (np.array(members), beams[members[0]].frequency_hz, np.stack([beams[at].stokes_w for at in members]))
             for members in groups.values()
         ]
-        noisy = [at for at, beam in enumerate(beams) if beam.ase_w_hz.shape[1]]
-        noise = (np.array(noisy), np.stack([beams[at].ase_w_hz for at in noisy])) if noisy else None
+        shapes: dict[int, list[tuple[int, Noise]]] = {}
+        for at, beam in enumerate(beams):
+            for each in beam.noise:
+                shapes.setdefault(id(each.shape_w_hz), []).append((at, each))
+        noise = [
+            (np.array([at for at, _ in rows]), np.stack([each.level for _, each in rows]), rows[0][1].shape_w_hz)
+            for rows in shapes.values()
+        ]
         view.kept[self] = kept = (lines, noise)
         view.kept[self, "beams"] = beams
         return kept
@@ -396,13 +401,11 @@ class FibreMatrix(Element):
         for join in joins:
             beam = view.arriving(self.place(f"in-{join.ingress}")) if beams is None else beams[join.ingress - 1]
             level = self._level(join, view) * 10 ** (-(join.offset_db + self._shaken_db(join, view)) / 10)
-            if isinstance(level, np.ndarray):
-                level = level[:, np.newaxis]
 
-            def left(frequency: Array, join: Join = join, level: Array | float = level) -> Array:
-                return level * 10 ** (-self._inside_db(join.ingress, join.egress, frequency) / 10)
+            def left(frequency: Array, join: Join = join) -> Array:
+                return np.asarray(10 ** (-self._inside_db(join.ingress, join.egress, frequency) / 10))
 
-            ways.append(beam.through(left, self._mueller(join.ingress, egress)))
+            ways.append(beam.through(level, left, self._mueller(join.ingress, egress)))
         weights_of = self._leaks[:, egress - 1]
         current = [j.ingress - 1 for j in joins if j.broken_ns is None or j.broken_ns > view.first]
         if current:
@@ -410,13 +413,11 @@ class FibreMatrix(Element):
             weights_of[current] = 0.0
         for members, frequency, stokes in lines:
             leak = (weights_of[members] @ stokes.reshape(len(members), -1)).reshape(stokes.shape[1:])
-            ways.append(Beam(frequency, leak, NO_NOISE if view.count == 1 else np.zeros((view.count, 0))))
-        if noise is not None:
-            members, density = noise
-            weights = weights_of[members]
-            ways.append(
-                Beam(np.zeros((view.count, 0)), np.zeros((view.count, 0, 4)), np.tensordot(weights, density, 1))
-            )
+            ways.append(Beam(frequency, leak))
+        if noise:
+            nothing = dark(view.count)
+            leaks = tuple(Noise(weights_of[members] @ levels, shape) for members, levels, shape in noise)
+            ways.append(Beam(nothing.frequency_hz, nothing.stokes_w, leaks))
         return mixed(ways, view.count)
 
     def reflect(self, port: str, view: View, frequency_hz: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final, TypeVar
@@ -22,8 +22,7 @@ KNOT_NS: Final = 1_000_000_000
 CALM_NS: Final = 10_000_000
 """Readings that end within so long of each other, while nothing moves, are of the same light."""
 CHUNK: Final = 4096
-CHUNK_NOISE: Final = 256
-"""Instants that are reckoned with together, without and with noise, so that memory stays small."""
+"""Instants that are reckoned with together, so that memory stays small."""
 RESOLUTION: Final = 4 * np.log(2)
 GAUSS: Final = np.linspace(-1.5, 1.5, 13)
 """Offsets over which an analyser's slit averages noise, in widths of the slit."""
@@ -604,15 +603,12 @@ class Plant:
             full = self.place(place)
             times: Times = start_ns + period_ns * np.arange(count, dtype=np.int64)
 
-            def column(view: View, which: int) -> Array:
-                beam = self._beam(full, view)
-                return beam.power_w if which == 0 else beam.stokes_w[:, :, which].sum(axis=1)
+            return self._series(times, lambda view: self._beam(full, view).whole_w)
 
-            return np.column_stack([self._series(times, lambda view, k=k: column(view, k)) for k in range(4)])
-
-    def _series(self, times: Times, reckon: Any) -> Array:
+    def _series(self, times: Times, reckon: Callable[[View], Array]) -> Array:
+        """(n,) or (n, 4): ``reckon`` at every instant that needs it."""
         if not times.size:
-            return np.zeros(0)
+            return reckon(View(self, np.array([self.start_ns], dtype=np.int64)))[:0]
         start, end = int(times[0]), int(times[-1])
         jumps = set(self._wired.changes(start, end))
         stretches: list[tuple[int, int]] = []
@@ -623,13 +619,11 @@ class Plant:
         for first, last in stretches:
             exact[np.searchsorted(times, first, "left") : np.searchsorted(times, last, "right")] = True
         edges = [0, *(int(np.searchsorted(times, jump, "left")) for jump in sorted(jumps)), times.size]
-        found = np.empty(times.size)
-        for low, high in pairwise(edges):
-            if high > low:
-                found[low:high] = self._stretch(times[low:high], exact[low:high], reckon)
-        return found
+        return np.concatenate(
+            [self._stretch(times[low:high], exact[low:high], reckon) for low, high in pairwise(edges) if high > low]
+        )
 
-    def _stretch(self, times: Times, exact: Flags, reckon: Any) -> Array:
+    def _stretch(self, times: Times, exact: Flags, reckon: Callable[[View], Array]) -> Array:
         """Values over a stretch in which nothing jumps."""
         needed = exact.copy()
         needed[[0, -1]] = True
@@ -639,16 +633,13 @@ class Plant:
         if span > KNOT_NS:
             needed[np.linspace(0, times.size - 1, span // KNOT_NS + 2).astype(int)] = True
         asked = times[needed]
-        size = CHUNK_NOISE if self._noisy() else CHUNK
-        values = np.concatenate([reckon(View(self, asked[at : at + size])) for at in range(0, asked.size, size)])
+        values = np.concatenate([reckon(View(self, asked[at : at + CHUNK])) for at in range(0, asked.size, CHUNK)])
         if asked.size == times.size:
-            return np.asarray(values)
-        found: Array = np.interp((times - times[0]).astype(float), (asked - times[0]).astype(float), values)
-        return found
-
-    def _noisy(self) -> bool:
-        """Whether any element makes noise, so that arrays are long."""
-        return any(getattr(element, "noisy", False) for element in self.elements.values())
+            return values
+        wanted, known = (times - times[0]).astype(float), (asked - times[0]).astype(float)
+        if values.ndim == 1:
+            return np.asarray(np.interp(wanted, known, values), dtype=np.float64)
+        return np.column_stack([np.interp(wanted, known, column) for column in values.T])
 
     def spectrum(
         self, place: str, wavelengths_m: Sequence[float] | Array, resolution_m: float, at_ns: int | None = None

@@ -45,7 +45,7 @@ class Polariser(Element):
                 turn(level, sphere(state[1])[state[0]])
             )
             self._matrices[state] = mueller = mueller * ratio(self.loss_db)
-        return view.arriving(self.place("in")).through(np.ones_like, mueller)
+        return view.arriving(self.place("in")).through(mueller=mueller)
 
     def reflect(self, port: str, view: View, frequency_hz: Array) -> Array:
         """Its own 55 dB."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
+from drivers.quantity import C_M_PER_S
 from drivers.simulated.light import Array, Beam, dark, ratio
 from drivers.simulated.plant import Element, View
+
+MIDDLE_HZ: Final = C_M_PER_S / 1550e-9
 
 
 class Tap(Element):
@@ -32,12 +37,9 @@ class Tap(Element):
         if port == "forward":
             return beam.scaled(self.forward)
         leak, out = ratio(self.directivity_db), self.place("out")
-        share = self.through * self.back
-        return beam.through(
-            lambda frequency: np.asarray(
-                share * (leak + view.echo(out, np.broadcast_to(frequency, (view.count, frequency.shape[1]))))
-            )
-        )
+        # echoes hardly differ from line to line: that at the first line, or at 1550 nm, serves for all
+        first = beam.frequency_hz[:, :1] if beam.frequency_hz.shape[1] else np.full((view.count, 1), MIDDLE_HZ)
+        return beam.through(self.through * self.back * (leak + view.echo(out, first)[:, 0]))
 
     def reflect(self, port: str, view: View, frequency_hz: Array) -> Array:
         """The circulator lets nothing back but its own 55 dB."""

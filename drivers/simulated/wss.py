@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +12,7 @@ from drivers.capability import Channel
 from drivers.quantity import C_M_PER_S, Hertz
 from drivers.simulated.chance import axis, chance
 from drivers.simulated.history import KEEP_NS
-from drivers.simulated.light import GRID_HZ, LINE, Array, Beam, dark, mixed, polarising, ratio
+from drivers.simulated.light import GRID_HZ, LINE, Array, Beam, Noise, dark, mixed, polarising, ratio
 from drivers.simulated.plant import Element, Piece, View
 
 PLANCK: Final = 6.626_070_15e-34
@@ -99,8 +100,6 @@ class Slice:
 
 class Wss(Element):
     """Places "deg-1" … (as source of a cord its output, as target its input), "add-1" …, "drop-1" …."""
-
-    noisy = True
 
     def __init__(
         self,
@@ -377,41 +376,34 @@ class Wss(Element):
             if not self.possible(ingress, egress):
                 continue
             beam = view.arriving(self.place(self.facing(ingress, out=False)))
-            if beam.stokes_w.shape[1] or beam.ase_w_hz.shape[1]:
-                ways.append(self._through(ingress, egress, beam, view))
+            if beam.lit:
+                ways.extend(self._through(ingress, egress, beam, view))
         found = mixed(ways, view.count)
         if port.startswith("tx-") and self.spec.booster_gain_db:
             found = self._boosted(found, f"card-{port[3:]}", view)
         return found
 
-    def _through(self, ingress: str, egress: str, beam: Beam, view: View) -> Beam:
+    def _through(self, ingress: str, egress: str, beam: Beam, view: View) -> list[Beam]:
         pair = ingress, egress
-        here = [
-            (held, self._level(held, view))
+        entered = beam.through(ratio(self._passive_db(*pair)), mueller=polarising(self.pdl_db[pair], self.axes[pair]))
+        leak = ratio(self.extinction_db[pair])
+        ways = [entered.scaled(leak)]
+        # what leaks anyway is taken off, so that nothing passes more than all
+        ways.extend(
+            entered.through((1 - leak) * self._level(held, view), self._shaped(held.channel))
             for held in self._slices
             if (held.channel.ingress, held.channel.egress) == pair and held.made_ns <= view.last
-        ]
-        least = self._passive_db(*pair)
+        )
+        return ways
 
-        leak = ratio(self.extinction_db[pair])
-
-        def left(frequency: Array) -> Array:
-            if not here:
-                return np.full((1, 1), ratio(least) * leak)
-            passing: Array = np.full((1, 1), leak)
-            for held, level in here:
-                shape = self._noise_shape(held.channel) if frequency is LINE else self._shape(held.channel, frequency)
-                passing = passing + level[:, np.newaxis] * shape
-            # two slices side by side share their edge; together they pass no more than all
-            return np.asarray(ratio(least) * np.minimum(1.0, passing))
-
-        return beam.through(left, polarising(self.pdl_db[pair], self.axes[pair]))
+    def _shaped(self, channel: Channel) -> Callable[[Array], Array]:
+        return lambda frequency: self._noise_shape(channel) if frequency is LINE else self._shape(channel, frequency)
 
     def _boosted(self, beam: Beam, card: str, view: View) -> Beam:
-        gain, noise = 10 ** (self.spec.booster_gain_db / 10), 10 ** (self.cards[card].noise_figure_db / 10)
-        made = PLANCK * GRID_HZ * (gain * noise - 1)
-        had = beam.ase_w_hz * gain if beam.ase_w_hz.shape[1] else np.zeros((view.count, GRID_HZ.size))
-        return Beam(beam.frequency_hz, beam.stokes_w * gain, had + made)
+        gain, figure = 10 ** (self.spec.booster_gain_db / 10), 10 ** (self.cards[card].noise_figure_db / 10)
+        made = Noise(np.ones(view.count), PLANCK * GRID_HZ * (gain * figure - 1))
+        out = beam.scaled(gain)
+        return Beam(out.frequency_hz, out.stokes_w, (*out.noise, made))
 
     def reflect(self, port: str, view: View, frequency_hz: Array) -> Array:
         """The port's own; isolators and switches let nothing else back."""

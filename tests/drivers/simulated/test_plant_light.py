@@ -11,6 +11,7 @@ from drivers.simulated.light import (
     GRID_HZ,
     STEP_HZ,
     Beam,
+    Noise,
     contrast,
     dark,
     mixed,
@@ -25,7 +26,7 @@ unit = st.tuples(*[st.floats(-1, 1) for _ in range(3)]).filter(lambda v: np.lina
 
 
 def line(watt: float, stokes: tuple[float, float, float] = (1.0, 0.0, 0.0)) -> Beam:
-    return Beam(np.array([[193.4e12]]), watt * np.array([[[1.0, *stokes]]]), np.zeros((1, 0)))
+    return Beam(np.array([[193.4e12]]), watt * np.array([[[1.0, *stokes]]]))
 
 
 @given(st.floats(0, 20), unit)
@@ -81,8 +82,8 @@ def test_states_lie_on_the_sphere_and_cancel(of: int) -> None:
 
 def test_powers_of_one_source_add_whatever_their_polarisation() -> None:
     frequency = np.array([[193.4e12]])
-    a = Beam(frequency, np.array([[[1.0, 1.0, 0, 0]]]), np.zeros((1, 0)))
-    b = Beam(frequency, np.array([[[0.5, -0.5, 0, 0]]]), np.zeros((1, 0)))
+    a = Beam(frequency, np.array([[[1.0, 1.0, 0, 0]]]))
+    b = Beam(frequency, np.array([[[0.5, -0.5, 0, 0]]]))
     both = mixed([a, b, dark(1)], 1)
     assert both.frequency_hz.shape == (1, 1), "one line, as one laser has"
     assert both.power_w[0] == pytest.approx(1.5)
@@ -95,15 +96,14 @@ def test_lines_of_two_sources_stay_apart() -> None:
 
 
 def test_noise_counts_as_power_and_feels_only_the_mean_of_a_polariser() -> None:
-    density = np.full((1, GRID_HZ.size), 1e-18)
-    beam = Beam(np.zeros((1, 0)), np.zeros((1, 0, 4)), density)
+    beam = Beam(np.zeros((1, 0)), np.zeros((1, 0, 4)), (Noise(np.array([1e-18]), np.ones(GRID_HZ.size)),))
     assert beam.power_w[0] == pytest.approx(1e-18 * GRID_HZ.size * STEP_HZ)
-    through = beam.through(lambda f: np.full(f.shape, 0.25), polarising(3.0, np.array([1.0, 0, 0])))
+    through = beam.through(0.5, lambda f: np.full(f.shape, 0.5), polarising(3.0, np.array([1.0, 0, 0])))
     assert through.power_w[0] == pytest.approx(beam.power_w[0] / 4)
 
 
 def test_nothing_is_dark_and_stays_so() -> None:
     assert mixed([], 3).power_w.tolist() == [0.0, 0.0, 0.0]
-    assert dark(1).through(np.ones_like, turning(np.eye(3))).power_w[0] == 0.0
+    assert dark(1).through(mueller=turning(np.eye(3))).power_w[0] == 0.0
     assert dark(2).at(1).total_w == 0.0
     assert ratio(3.0102999566) == pytest.approx(0.5)
