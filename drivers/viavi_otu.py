@@ -15,7 +15,7 @@ from drivers import sor
 from drivers.capability import Safe
 from drivers.clock import WALL, Clock
 from drivers.codec import QUOTED, split
-from drivers.errors import NoReadingError, PortReplyError, SettingError
+from drivers.errors import InstrumentFaultError, NoReadingError, PortReplyError, SettingError
 from drivers.quantity import Metre, Second
 from drivers.scpi import ErrorPolicy, ScpiInstrument
 from drivers.session import Session
@@ -161,11 +161,15 @@ class ViaviOtu(ScpiInstrument):
         route = f"#{len(str(len(self._route)))}{len(self._route)}{self._route}"
         before = self._seen()
         self._measuring = True
-        reply = self.query(
-            f"*rem;otu:mealink:SI:webconfig? {self._module.place},{self._port},{route},MAN,{ns},"
-            f'{min(covering):g},{averaging:g},{self._index:g},{nm},64,"{self._module.function}"',
-            averaging + BEFORE_S,
-        )
+        try:
+            reply = self.query(
+                f"*rem;otu:mealink:SI:webconfig? {self._module.place},{self._port},{route},MAN,{ns},"
+                f'{min(covering):g},{averaging:g},{self._index:g},{nm},64,"{self._module.function}"',
+                averaging + BEFORE_S,
+            )
+        except InstrumentFaultError:
+            self._measuring = False  # it refused
+            raise
         self._measuring = False
         found = _FILE.fullmatch(reply.strip())
         if found is None or ".." in found[1]:

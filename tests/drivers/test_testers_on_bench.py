@@ -11,11 +11,12 @@ import pytest
 from drivers import sor
 from drivers.capability import Device, DisruptionTester, Hand, Otdr
 from drivers.catalogue import open_driver
-from drivers.errors import InstrumentError, InstrumentFaultError, NoReadingError, SettingError
+from drivers.errors import InstrumentFaultError, NoReadingError, SettingError
 from drivers.exfo_ftb import ExfoFtb
 from drivers.quantity import C_M_PER_S, Metre, Second
 from drivers.simulated.fibre import Fibre
 from drivers.simulated.lab import Lab
+from drivers.simulated.otdr import OtuOtdr
 from drivers.simulated.viavi import ViaviMts as SimulatedMts
 from drivers.stream import host_and_port
 from drivers.viavi_mts import ViaviMts
@@ -188,7 +189,12 @@ def test_what_the_module_has_not_is_refused(wanted: tuple[float, float, float, f
 
 
 def test_what_the_unit_refuses_is_its_own_error() -> None:
-    with opened(lab(), "viavi-otu", "otdr") as otdr:
+    made = lab()
+    with opened(made, "viavi-otu", "otdr") as otdr:
         assert isinstance(otdr, Otdr)
-        with pytest.raises(InstrumentError, match="-222"):
-            otdr.trace(Metre(1550e-9), Metre(40_000.0), Second(100e-9), Second(3600.0))
+        device = made.devices["otdr"]
+        assert isinstance(device, OtuOtdr)
+        device.wavelengths_nm = [1310]  # a card was changed meanwhile
+        with pytest.raises(InstrumentFaultError):
+            otdr.trace(Metre(1550e-9), Metre(40_000.0), Second(100e-9), Second(10.0))
+        assert otdr.safe_state().confirmed  # it refused, so it measures nothing
