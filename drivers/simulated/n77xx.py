@@ -139,8 +139,8 @@ class N77xx(ScpiDevice):
     def begin(self, seconds: float, slot: int = 0, bits: int = SETTLING) -> None:
         """Start an overlapped operation of a slot."""
         super().begin(seconds, slot, bits)
-        for register in self._slot_operation.values():
-            register.observe()
+        if slot in self._slot_operation:
+            self._slot_operation[slot].observe()
 
     def condition(self, slot: int) -> int:
         """Bits of a slot's operation condition besides those of its overlapped operations."""
@@ -214,7 +214,7 @@ class N77xx(ScpiDevice):
         return bits
 
     def _summary(self, registers: Mapping[int, StatusRegister]) -> int:
-        return sum(1 << slot for slot, register in registers.items() if register.summary())
+        return sum(1 << slot for slot, register in registers.items() if register.enable and register.summary())
 
     def _register(
         self, suffixes: Suffixes, whole: StatusRegister, registers: Mapping[int, StatusRegister]

@@ -324,3 +324,12 @@ def test_a_feed_that_was_away_leaves_nothing_set(bench: SmallBench) -> None:
     bench.say("meter", "SENS2:POW:UNIT 1")
     meter.power_cycled()
     assert bench.say("meter", "SENS2:POW:UNIT?") == "+0"
+
+
+def test_a_reading_that_spans_a_change_is_neither_the_light_before_nor_after(bench: SmallBench) -> None:
+    lit = bench.plant.power("meter:2")
+    bench.say("meter", "INIT2:CONT 0;:SENS2:POW:UNIT 1;:SENS2:POW:ATIM 100MS", "INIT2")
+    bench.settle(0.05)
+    bench.oxc.clear()
+    bench.settle(0.1)
+    assert 0.2 * lit < float(bench.say("meter", "FETC2:POW?")) < 0.8 * lit

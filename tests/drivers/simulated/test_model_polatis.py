@@ -209,3 +209,20 @@ def test_a_port_out_of_use_is_denied(tl1: SmallBench) -> None:
     assert tl1.tl1("oxc", "ENT-PATCH::1,9:1:;")[0] == "SNVS"
     tl1.tl1("oxc", "OPR-PORT::1:1:;")
     assert tl1.tl1("oxc", "ENT-PATCH::1,9:1:;")[0] == "COMPLD"
+
+
+def test_opc_waits_for_only_and_for_taking_apart_as_well(bench: SmallBench) -> None:
+    for message in (":OXC:SWIT:CONN:ONLY (@1),(@10)", ":OXC:SWIT:CONN:SUB (@1),(@10)"):
+        before = bench.clock.now_ns()
+        bench.say("oxc", f"{message};*OPC?")
+        assert (bench.clock.now_ns() - before) / 1e9 > 0.002, message
+
+
+def test_what_lies_behind_a_closed_shutter_is_taken_over_by_the_next(tl1: SmallBench) -> None:
+    tl1.tl1("oxc", "OPR-PORT-SHUTTER::2:1:;")
+    tl1.tl1("oxc", "ENT-PATCH::2,9:1:;")
+    tl1.tl1("oxc", "ENT-PATCH::1,9:1:;")
+    assert tl1.tl1("oxc", "RTRV-PATCH:::1:;") == ("COMPLD", ["1,9"])
+    tl1.tl1("oxc", "RLS-PORT-SHUTTER::2:1:;")
+    assert tl1.tl1("oxc", "RTRV-PATCH:::1:;") == ("COMPLD", ["1,9"])
+    assert reached(tl1, 1)
