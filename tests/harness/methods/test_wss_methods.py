@@ -637,7 +637,7 @@ def true_band(node: FakeNode, down: float, passes: int = 1) -> tuple[float, floa
 
 def test_passbands_cover_the_truth() -> None:
     rng = np.random.default_rng(31)
-    settings = wss_passband.Settings(slots=(SLOT,), ways=(WAY,), step_pm=16, beyond_ppm=250_000)
+    settings = wss_passband.Settings(slots=(SLOT,), ways=(WAY,), step_pm=24, beyond_ppm=200_000)
     hits: dict[str, list[bool]] = {name: [] for name in ("width-half-db", "width-1-db", "width-3-db", "centre-error")}
     for _ in range(1_000):
         made = bench(rng)
