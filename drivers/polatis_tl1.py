@@ -13,7 +13,7 @@ from typing import Final
 from drivers.clock import WALL, Clock
 from drivers.codec import parse_number
 from drivers.crossing import Crossing, port
-from drivers.errors import NotTakenError, PortReplyError, WrongInstrumentError
+from drivers.errors import NotTakenError, PortReplyError, SettingError, WrongInstrumentError
 from drivers.port import Identity
 from drivers.quantity import DBm
 from drivers.tl1 import Answer, Talk, fields
@@ -24,6 +24,7 @@ CHANGE_S: Final = 30.0
 
 UNCONFIRMED: Final = (
     "no command of the Polatis TL1 driver has been tried on a real switch",
+    "Polatis TL1: that ENT-PATCH takes lists of ports is not known; the option lists says that it does",
     "Polatis TL1: how the size is written in the answer to RTRV-EQPT is taken from a program, not from the maker",
     "Polatis TL1: that RTRV-PORT-SHUTTER answers port:OPEN or port:CLOSED is a guess",
     "Polatis TL1: numbers of egress ports of a switch with unequal sides are taken to follow those of ingress",
@@ -40,9 +41,15 @@ class PolatisTl1(Crossing):
 
     unconfirmed: Sequence[str] = UNCONFIRMED
 
-    def __init__(self, talk: Talk, *, clock: Clock = WALL) -> None:
-        """Ask who it is and how large. Raises WrongInstrumentError, PortReplyError and what the session raises."""
+    def __init__(self, talk: Talk, *, clock: Clock = WALL, lists: bool = False) -> None:
+        """Ask who it is and how large. ``lists``: join all pairs in one ENT-PATCH, which is quicker and unconfirmed.
+
+        Raises WrongInstrumentError, PortReplyError and what the session raises.
+        """
+        if not isinstance(lists, bool):
+            raise SettingError("true or false for lists", repr(lists), "lists = true")
         self._talk = talk
+        self._lists = lists
         self._clock = clock
         kind = self._one("RTRV-NETYPE", self._talk.do("RTRV-NETYPE")).split(",")
         if len(kind) < 4 or "POLATIS" not in kind[0].upper():
@@ -118,8 +125,13 @@ class PolatisTl1(Crossing):
         return self._talk.turn(CHANGE_S)
 
     def _join(self, pairs: Mapping[int, int]) -> None:
-        for ingress, egress in sorted(pairs.items()):
-            self._talk.do("ENT-PATCH", f"{ingress},{self._size[0] + egress}", timeout_s=CHANGE_S)
+        made = sorted((ingress, self._size[0] + egress) for ingress, egress in pairs.items())
+        if self._lists:
+            aid = ",".join("&".join(str(pair[side]) for pair in made) for side in (0, 1))
+            self._talk.do("ENT-PATCH", aid, timeout_s=CHANGE_S)
+            return
+        for ingress, egress in made:
+            self._talk.do("ENT-PATCH", f"{ingress},{egress}", timeout_s=CHANGE_S)
 
     def _part(self, pairs: Mapping[int, int]) -> None:
         self._talk.do("DLT-PATCH", "&".join(map(str, sorted(pairs))), timeout_s=CHANGE_S)

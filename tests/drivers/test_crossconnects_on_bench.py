@@ -203,6 +203,16 @@ def test_a_wrong_password_is_denied() -> None:
         )
 
 
+def test_polatis_joins_lists_of_ports_at_once() -> None:
+    made = lab("polatis-tl1")
+    options = {"user": "root", "password": "root", "lists": True}
+    oxc = open_driver("polatis-tl1", made.resources()["oxc"], backend=made.visa, clock=made.clock, options=options)
+    assert isinstance(oxc, PolatisTl1)
+    wanted = {i: PORTS + 1 - i for i in range(1, PORTS + 1)}
+    oxc.only(wanted)
+    assert dict(joined(made)) == wanted
+
+
 def test_polatis_tells_power_and_closes_shutters() -> None:
     made = lab("polatis-tl1")
     with opened("polatis-tl1", made) as oxc:

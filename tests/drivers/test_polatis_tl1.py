@@ -104,6 +104,16 @@ def test_patches_are_entered_one_by_one_after_what_is_in_the_way_is_gone() -> No
     assert not wire.lines
 
 
+def test_lists_of_ports_join_all_pairs_at_once_where_the_bench_says_so() -> None:
+    wire = Wire(
+        *HELLO, ("RTRV-PATCH:::{}:;", ""), ("ENT-PATCH::1&3,10&9:{}:;", ""), ("RTRV-PATCH:::{}:;", '"1,10"\n"3,9"')
+    )
+    PolatisTl1(Tl1Session(wire, timeout_s=1.0), clock=wire, lists=True).connect({3: 1, 1: 2})
+    assert not wire.lines
+    with pytest.raises(SettingError):
+        PolatisTl1(Tl1Session(Wire(), timeout_s=1.0), lists="yes")  # type: ignore[arg-type]  # what a bench may hold
+
+
 def test_only_parts_what_is_not_wanted_and_joins_what_is_missing() -> None:
     oxc, wire = opened(
         ("RTRV-PATCH:::{}:;", '"1,9"\n"2,10"'),
