@@ -60,10 +60,10 @@ _LONG: Final = Limits("S", 1e-4, 10.0, 0.1)
 _INGAAS: Final = Limits("M", 1250e-9, 1650e-9, 1450e-9)
 _WIDE: Final = Limits("M", 800e-9, 1700e-9, 1250e-9)
 KINDS: Final[Mapping[str, Kind]] = {
-    "N7744A": Kind(4, _INGAAS, _SHORT, -30, 2e-12, 3e-12),
-    "N7745A": Kind(8, _INGAAS, _SHORT, -30, 2e-12, 3e-12),
-    "N7747A": Kind(2, _WIDE, _LONG, -70, 2e-14, 3e-14),
-    "N7748A": Kind(4, _WIDE, _LONG, -70, 2e-14, 3e-14),
+    "N7744A": Kind(4, _INGAAS, _SHORT, -30, 2e-12, 1e-12),
+    "N7745A": Kind(8, _INGAAS, _SHORT, -30, 2e-12, 1e-12),
+    "N7747A": Kind(2, _WIDE, _LONG, -70, 2e-14, 1e-14),
+    "N7748A": Kind(4, _WIDE, _LONG, -70, 2e-14, 1e-14),
 }
 HIGHEST_DBM: Final = 10
 
