@@ -37,16 +37,21 @@ def bench_text(ports: int, *, clock: str = "virtual", seed: int = 1, resources: 
     meters = {f"meter-{k}": "N7745A" for k in range(1, boxes + 2)}
     receive = [f"meter-{k}:1-{min(CHANNELS, ports - CHANNELS * (k - 1))}" for k in range(1, boxes + 1)]
     last = f"meter-{boxes + 1}"
-    models = {"laser": "8164B", "voa": "N7764A", "oxc": "POLATIS", "hand": "HAND", **meters}
+    models = {"laser": "8164B", "polariser": "POLARISER", "voa": "N7764A", "oxc": "POLATIS", "hand": "HAND", **meters}
     drivers = {
         "laser": "keysight-816x-laser",
+        "polariser": "simulated-polarisation",
         "voa": "keysight-n77xx-attenuator",
         "oxc": "polatis-scpi",
         "hand": "simulated-hand",
         **dict.fromkeys(meters, "keysight-n77xx-meter"),
     }
-    parts = 'source = "laser"\nattenuator = "voa"\nhand = "hand"\n'
-    wiring = f'receive = {receive}\nreference = "{last}:1"\nsource_monitor = "{last}:8"\n'.replace("'", '"')
+    parts = 'source = "laser"\npolariser = "polariser"\nattenuator = "voa"\nhand = "hand"\n'
+    wiring = (
+        f'receive = {receive}\nreference = "{last}:1"\nmonitor = "{last}:7"\nsource_monitor = "{last}:8"\n'.replace(
+            "'", '"'
+        )
+    )
     lines = [
         '[bench]\nname = "matrix"',
         '[dut]\ninstrument = "oxc"\nkind = "fibre-matrix"\nprofile = "oxc-fibre-matrix"',
@@ -59,7 +64,9 @@ def bench_text(ports: int, *, clock: str = "virtual", seed: int = 1, resources: 
         lines.append(f'[simulation.lab]\nseed = {seed}\nclock = "{clock}"\nhand_s = 0.0')
         lines.append(f'[simulation.lab.parts]\n{parts}dut = "oxc"')
         lines.append(f"[simulation.lab.wiring]\n{wiring}")
-        lines.append(f'[simulation.lab.oxc]\nkind = "fibre-matrix"\nports = {ports}\nprotocol = "polatis-scpi"')
+        lines.append(
+            f'[simulation.lab.oxc]\nkind = "fibre-matrix"\nports = {ports}\nprotocol = "polatis-scpi"\nprotection = {{ "1" = "2" }}'
+        )
         for number, (name, model) in enumerate(models.items()):
             lines.append(f'[simulation.lab.instruments.{name}]\nmodel = "{model}"\nserial = "SIM-{number}"')
     return "\n\n".join(lines) + "\n"

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from drivers.catalogue import CATALOGUE as DRIVERS
+from drivers.catalogue import drivers_table
 from drivers.clock import WALL
 from drivers.errors import InstrumentError
 from drivers.simulated.lab import Lab
@@ -90,10 +90,11 @@ def bench_check(file: str) -> None:
 @bench_app.command("drivers")
 def bench_drivers() -> None:
     """The drivers an instrument of a bench may have, and what of each nothing confirms."""
-    for name, entry in DRIVERS.items():
-        typer.echo(f"{name:<28} {entry.title}{'  (experimental)' if entry.experimental else ''}")
-        for text in entry.unconfirmed:
-            typer.echo(f"{'':<28}   unconfirmed: {text}")
+    for row in drivers_table():
+        marks = "".join(f"  ({mark})" for mark in ("experimental" * row.experimental, row.missing) if mark)
+        typer.echo(f"{row.driver:<26} {row.title}{marks}")
+        for text in row.unconfirmed:
+            typer.echo(f"{'':<26}   unconfirmed: {text}")
 
 
 @app.command()

@@ -140,7 +140,7 @@ def started(file: Path, part: str = "round 0") -> subprocess.Popen[str]:
 
 
 def test_a_real_bench_with_simulated_serials_is_simulated_whatever_it_says(tmp_path: Path, lab: Served) -> None:
-    done = run(bench(tmp_path, lab), "--dut", "SIM-2")
+    done = run(bench(tmp_path, lab), "--dut", "SIM-3")
     assert done.returncode == 0, done.stdout
     assert "SIMULATED, NOT A CERTIFICATE" in done.stdout
     folder = newest(tmp_path)  # under results/simulated, though the bench file has no [simulation]
