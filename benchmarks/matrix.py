@@ -64,9 +64,8 @@ def bench_text(ports: int, *, clock: str = "virtual", seed: int = 1, resources: 
         lines.append(f'[simulation.lab]\nseed = {seed}\nclock = "{clock}"\nhand_s = 0.0')
         lines.append(f'[simulation.lab.parts]\n{parts}dut = "oxc"')
         lines.append(f"[simulation.lab.wiring]\n{wiring}")
-        lines.append(
-            f'[simulation.lab.oxc]\nkind = "fibre-matrix"\nports = {ports}\nprotocol = "polatis-scpi"\nprotection = {{ "1" = "2" }}'
-        )
+        lines.append(f'[simulation.lab.oxc]\nkind = "fibre-matrix"\nports = {ports}\nprotocol = "polatis-scpi"')
+        lines.append('[simulation.lab.oxc.protection]\n1 = "2"')
         for number, (name, model) in enumerate(models.items()):
             lines.append(f'[simulation.lab.instruments.{name}]\nmodel = "{model}"\nserial = "SIM-{number}"')
     return "\n\n".join(lines) + "\n"

@@ -34,8 +34,8 @@ class Outcome:
 def undisturbed() -> Iterator[None]:
     """Signals that end a session wait until this is over, then arrive.
 
-    By handlers, not by a mask: a mask of this thread lets the kernel deliver to any other thread of the process. Outside
-    of the main thread, where Python handles no signals, this does nothing.
+    By handlers, not by a mask: past a mask of this thread the kernel delivers to any other thread of the process.
+    Outside of the main thread, where Python handles no signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
