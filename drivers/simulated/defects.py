@@ -205,6 +205,8 @@ def _card(attribute: str, *, spare: bool = False) -> Callable[[Plant, str, Defec
         if degree is None or f"card-{degree[1]}" not in cards:
             raise _nowhere(defect)
         card = cards[f"card-{degree[1]}"]
+        if attribute == "noise_figure_db" and not wss.spec.booster_gain_db:
+            raise TableError("oxc.booster_gain_db above 0: an amplifier to be noisy", "none", "correct [oxc]")
         if attribute == "loss_db":
             card.loss_db.update({port: loss + size for port, loss in card.loss_db.items()})
         else:
@@ -242,7 +244,8 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "sloped-path": _Kind(_sloped, 0.05, "dB/nm added", _MATRIX_PLACE),
     "crosstalk": _Kind(_leaking, 30.0, "dB below what enters", f"{_MATRIX_PLACE}; deg-1>drop-2 on a wss"),
     "low-return-loss": _Kind(_reflecting, 25.0, "dB", "in-3, out-5, or nothing for all; deg-1 on a wss"),
-    "slow-switch": _Kind(_table("switch_s"), 0.3, "s", _MATRIX_PLACE),
+    "slow-switch": _Kind(_table("delay_s"), 0.2, "s until light comes", _MATRIX_PLACE),
+    "slow-settling": _Kind(_table("tau_s"), 0.05, "s, time constant of the swing", _MATRIX_PLACE),
     "bouncing-switch": _Kind(_table("bounce_s"), 0.2, "s after the light came", _MATRIX_PLACE),
     "unrepeatable": _Kind(_table("repeat_db"), 0.4, "dB, standard deviation", _MATRIX_PLACE),
     "disturbs-neighbours": _Kind(_ports("disturb"), 2.0, "dB", "in-3, out-5, or nothing for all"),

@@ -117,8 +117,11 @@ class FibreMatrix(Element):
         self.pdl_db = near(spec.pdl_db, spec.pdl_spread_db, 0.0)
         self.slope_db_nm = near(spec.slope_db_nm, spec.slope_spread_db_nm, -0.01)
         self.crosstalk_db = near(spec.crosstalk_db, spec.crosstalk_spread_db, -200.0, -20.0)
-        self.switch_s = near(spec.switch_ms, spec.switch_spread_ms, 1.0) / 1000
-        """About; the first half passes before light comes, then it swings in."""
+        about = near(spec.switch_ms, spec.switch_spread_ms, 1.0) / 1000
+        self.delay_s = about / 2
+        """From the command until light begins to come; longer than `FALL_S`, so that no light is in two places."""
+        self.tau_s = about / 6
+        """Time constant in which its swing dies out."""
         self.ring_hz = near(spec.ring_hz, spec.ring_hz / 20, 10.0)
         self.length_m = near(spec.length_m, spec.length_spread_m, 0.1)
         self.repeat_db = np.full(shape, spec.repeat_db)
@@ -276,8 +279,7 @@ class FibreMatrix(Element):
 
     def _swing(self, ingress: int, egress: int) -> tuple[float, float, float, float]:
         at = ingress - 1, egress - 1
-        whole = float(self.switch_s[at])
-        return whole / 2, whole / 6, float(self.ring_hz[at]), float(self.bounce_s[at])
+        return float(self.delay_s[at]), float(self.tau_s[at]), float(self.ring_hz[at]), float(self.bounce_s[at])
 
     def _span_s(self, ingress: int, egress: int) -> float:
         """From the command until it is still."""

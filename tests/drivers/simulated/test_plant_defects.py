@@ -13,7 +13,7 @@ from drivers.simulated.fibre import Fibre
 from drivers.simulated.matrix import MatrixSpec
 from drivers.simulated.plant import Plant, Plugs
 from drivers.simulated.virtual import VirtualClock
-from drivers.simulated.wss import Wss
+from drivers.simulated.wss import Wss, WssSpec
 from tests.drivers.simulated.plant_model import Bench, bench
 
 QUIET = MatrixSpec(repeat_db=0.0, disturb_db=0.0)
@@ -90,9 +90,14 @@ def test_low_return_loss_is_seen_in_the_echo() -> None:
 
 
 def test_slow_and_bouncing_switches_take_their_time() -> None:
-    b = lit(Defect("slow-switch", "in-1>out-2", 0.4), Defect("bouncing-switch", "in-2", 0.3))
+    b = lit(
+        Defect("slow-switch", "in-1>out-2", 0.4),
+        Defect("bouncing-switch", "in-2", 0.3),
+        Defect("slow-settling", "in-4>out-1", 0.1),
+    )
     good = lit()
-    assert b.matrix.true_switch_s(1, 2) == pytest.approx(0.3, abs=0.1)
+    assert b.matrix.true_switch_s(1, 2) == pytest.approx(0.4, abs=0.01)
+    assert 0.12 < b.matrix.true_switch_s(4, 1) < 0.25
     assert b.matrix.true_switch_s(2, 1) > 0.3
     assert b.matrix.true_switch_s(3, 3) == good.matrix.true_switch_s(3, 3)
 
@@ -150,9 +155,9 @@ def test_meters_out_of_calibration_are_told_to_the_lab() -> None:
 
 
 def test_defects_of_a_node_between_slices() -> None:
-    def node(*defects: Defect) -> Wss:
+    def node(*defects: Defect, booster_db: float = 0.0) -> Wss:
         plant = Plant(VirtualClock(), 1)
-        wss = plant.add(Wss("oxc", 3, 1, 1))
+        wss = plant.add(Wss("oxc", 3, 1, 1, spec=WssSpec(booster_gain_db=booster_db)))
         for defect in defects:
             inject(plant, "oxc", defect)
         return wss
@@ -165,7 +170,9 @@ def test_defects_of_a_node_between_slices() -> None:
     assert node(Defect("low-return-loss", "deg-1", 20.0)).true_return_loss_db("deg-1") == 20.0
     assert node(Defect("narrow-passband", "deg-1", 12.0)).cards["card-1"].width_error_hz == -12e9
     assert node(Defect("shifted-passband", "deg-1", 6.0)).cards["card-1"].centre_error_hz == 6e9
-    assert node(Defect("noisy-amplifier", "deg-2", 9.0)).cards["card-2"].noise_figure_db == 9.0
+    assert node(Defect("noisy-amplifier", "deg-2", 9.0), booster_db=10.0).cards["card-2"].noise_figure_db == 9.0
+    with pytest.raises(InstrumentError, match="an amplifier"):
+        node(Defect("noisy-amplifier", "deg-2", 9.0))
     assert node(Defect("bad-spare", "card-1", 4.0)).spares["card-1"].loss_db["deg-2"] == pytest.approx(
         good.spares["card-1"].loss_db["deg-2"] + 4.0
     )
