@@ -119,7 +119,7 @@ CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
         ),
         "simulated-hand": Entry(
             "drivers.simulated_hand:SimulatedHand",
-            ("Hand", "ChannelConnect"),
+            ("Hand", "ChannelConnect", "CrossConnect"),
             "the simulated lab's own hand",
         ),
         "simulated-polarisation": Entry(
