@@ -292,6 +292,18 @@ def _nothing() -> Any:
     raise AssertionError("no flight")
 
 
+def test_a_time_base_at_the_edge_of_its_data_sheet_is_covered_with_short_pulses() -> None:
+    rng = np.random.default_rng(70)
+    settings = SETTINGS.model_copy(update={"reel": "", "pulse_ns": 10})
+    for sign in (-1, 1):
+        made = bench(rng)
+        made.fibre.km, made.fibre.timebase = 100.0, sign * 50e-6
+        made.fibre.splices, made.fibre.connectors, made.fibre.zero_s = [], [], 0.0
+        (figure,) = measured(made, settings).figures["flight"]
+        assert covered(figure, made.fibre.flight_ps)
+        assert figure.budget.expanded < 40_000
+
+
 def test_another_fibre_is_named_and_gives_no_floor() -> None:
     made = bench(np.random.default_rng(73))
     made.fibre.other_fibre = True

@@ -485,6 +485,24 @@ def test_good_ways_pass_and_lossy_ones_fail_at_two_u() -> None:
         assert verdict(bad, 16_000_000) is Verdict.FAIL
 
 
+def test_plugging_that_spreads_is_counted() -> None:
+    """Connectors that nobody cleaned: their spread, and not what the data sheets say, makes the uncertainty."""
+    rng = np.random.default_rng(9)
+    settings = wss_loss.Settings(slots=(SLOT,), ways=(WAY,), pdl_udb=0)
+    hits: list[bool] = []
+    for _ in range(150):
+        made = bench(rng)
+        made.node.plug_sigma, made.node.pdl_db = 0.3, 0.0
+        take_reference(made)
+        loss_method.run(made.rig, settings)
+        hits.append(
+            covered(
+                wss_loss.derive(made.record, settings).figures["express"][0], 1e6 * made.node.way_db("deg-1", "deg-2")
+            )
+        )
+    assert np.mean(hits) >= COVERED
+
+
 def test_extinction_of_one_lit_port_covers_the_truth() -> None:
     rng = np.random.default_rng(10)
     hits: list[bool] = []
@@ -652,6 +670,18 @@ def test_passbands_cover_the_truth() -> None:
             hits[f"width-{name}"].append(covered(found.figures[f"width-{name}"][0], high - low))
         hits["centre-error"].append(covered(found.figures["centre-error"][0], abs(low + high) / 2))
     assert {name: np.mean(each) >= COVERED for name, each in hits.items()} == dict.fromkeys(hits, True)
+
+
+def test_a_laser_at_the_edge_of_its_data_sheet_is_covered_at_fine_steps() -> None:
+    rng = np.random.default_rng(30)
+    settings = wss_passband.Settings(slots=(SLOT,), ways=(WAY,), step_pm=2, beyond_ppm=100_000)
+    for sign in (-1, 1):
+        made = bench(rng)
+        made.node.band, made.node.laser_mhz = Passband(66_000, -sign * 1_000.0, 5), sign * 190.0
+        passband_method.run(made.rig, settings)
+        (figure,) = wss_passband.derive(made.record, settings).figures["centre-error"]
+        assert covered(figure, 1_000)
+        assert figure.budget.expanded < 400
 
 
 def passband(node_band: Passband, seed: int, *, watched: bool = True) -> Derived:
