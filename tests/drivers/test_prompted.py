@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pty
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -337,3 +339,33 @@ def test_a_file_is_no_terminal(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"y\n")
     with pytest.raises(NobodyError, match="no terminal"):
         matrix(Person(terminal=lambda: Tty(str(tmp_path / "file")))).clear()
+
+
+BACKGROUND = """
+import os, pty, sys
+reading, writing = os.pipe()
+child, leader = pty.fork()
+if child == 0:
+    grandchild = os.fork()
+    if grandchild == 0:
+        os.setpgid(0, 0)  # a group of its own: not the one that the terminal belongs to
+        from drivers.person import Person
+        from drivers.errors import NobodyError
+        try:
+            Person(patience_s=5).done("key", "do it")
+        except NobodyError as why:
+            os.write(writing, str(why).encode())
+        os._exit(0)
+    os.waitpid(grandchild, os.WUNTRACED)
+    os._exit(0)
+os.close(writing)
+print(os.read(reading, 4096).decode())
+os.waitpid(child, 0)
+"""
+
+
+def test_in_the_background_of_its_terminal_it_is_an_error_and_not_a_stop() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", BACKGROUND], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "runs in the background" in found.stdout, found.stderr
