@@ -92,8 +92,9 @@ class Accepting:
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """Procedures that the profile asks for, the reference before them."""
-        return tuple(dict.fromkeys(("reference", *self.profile.procedures)))
+        """Procedures that the profile asks for; of a cross-connect the reference before them."""
+        before = () if self.dut.kind == "link" else ("reference",)
+        return tuple(dict.fromkeys((*before, *self.profile.procedures)))
 
     # -- instruments -----------------------------------------------------------------------------------------
 
