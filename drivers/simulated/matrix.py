@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,8 +28,7 @@ NUDGE_S: Final = 0.003
 """Time constant of the nudge that a moving mirror gives its neighbours."""
 NUDGED: Final = 30.0
 """Time constants after which the nudge is over: 30·exp(1 - 30) of its depth."""
-LONG_NS: Final = 60_000_000_000
-"""No movement takes as long, nor is one noted so long out of order."""
+MANY: Final = 1024
 GROUP_INDEX: Final = 1.4682
 STUCK_DB: Final = 62.0
 """What is left of the light of a mirror that does not move."""
@@ -146,9 +146,9 @@ class FibreMatrix(Element):
         self._by_out: list[deque[Join]] = [deque() for _ in range(outputs)]
         self._in: dict[int, Join] = {}
         self._out: dict[int, Join] = {}
-        self._nudges: deque[tuple[int, int, int, int]] = deque()
-        self._nudge_rows: Any = None
-        self._nudged_ns = 0
+        self._nudges: list[tuple[int, int, int, int]] = []
+        """(ns of the command, ingress, egress, ns when all is still), in the order of time."""
+        self._longest_ns = 0
         self._held: dict[int, int] = {}
         self._muellers: dict[tuple[int, int], Array] = {}
         self._leaks = 10 ** (self.crosstalk_db / 10)
@@ -269,11 +269,16 @@ class FibreMatrix(Element):
             del self._out[join.egress]
 
     def _nudge(self, now: int, ingress: int, egress: int, span_s: float) -> None:
-        self._nudged_ns = max(self._nudged_ns, now + round(NUDGED * NUDGE_S * 1e9))
-        self._nudges.append((now, ingress, egress, now + round(max(span_s, NUDGED * NUDGE_S) * 1e9)))
-        while self._nudges[0][0] < now - KEEP_NS:
-            self._nudges.popleft()
-        self._nudge_rows = None
+        long = round(max(span_s, NUDGED * NUDGE_S) * 1e9)
+        self._longest_ns = max(self._longest_ns, long)
+        insort(self._nudges, (now, ingress, egress, now + long))
+        if len(self._nudges) > MANY and self._nudges[len(self._nudges) // 2][0] < now - KEEP_NS:
+            del self._nudges[: bisect_left(self._nudges, (now - KEEP_NS,))]
+
+    def _nudged(self, start_ns: float, end_ns: int) -> list[tuple[int, int, int, int]]:
+        """Commands after ``start_ns`` up to ``end_ns``."""
+        after = bisect_left(self._nudges, (start_ns + 1,))
+        return self._nudges[after : bisect_left(self._nudges, (end_ns + 1,))]
 
     # -- how it moves ----------------------------------------------------------------------------------------
 
@@ -309,13 +314,10 @@ class FibreMatrix(Element):
 
     def _shaken_db(self, join: Join, view: View) -> Array | float:
         """Loss that neighbours' movements give a connection."""
-        if not self._nudges or view.first > self._nudged_ns:
+        here = self._nudged(view.first - NUDGED * NUDGE_S * 1e9, view.last)
+        if not here:
             return 0.0
-        if self._nudge_rows is None:
-            self._nudge_rows = np.array(self._nudges, dtype=np.int64)
-        rows = self._nudge_rows
-        since, before = view.first - NUDGED * NUDGE_S * 1e9, view.last
-        rows = rows[(rows[:, 0] >= since) & (rows[:, 0] <= before)]
+        rows = np.array(here, dtype=np.int64)
         beside_in = np.abs(rows[:, 1] - join.ingress) == 1
         beside_out = np.abs(rows[:, 2] - join.egress) == 1
         rows, beside_in, beside_out = (each[beside_in | beside_out] for each in (rows, beside_in, beside_out))
@@ -461,18 +463,12 @@ class FibreMatrix(Element):
 
     def steps(self, start_ns: int, end_ns: int) -> list[int]:
         """Whenever a connection was made or broken."""
-        return [at for at, _ in self._lately(start_ns) if start_ns < at <= end_ns]
+        return [row[0] for row in self._nudged(start_ns, end_ns)]
 
     def moving(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
         """While mirrors swing, with their neighbours."""
-        return list({(at, until) for at, until in self._lately(start_ns) if at <= end_ns and until >= start_ns})
-
-    def _lately(self, start_ns: int) -> Iterator[tuple[int, int]]:
-        """(beginning, end) of movements, the newest first, as far back as any can still matter at an instant."""
-        for at, _, _, until in reversed(self._nudges):
-            if at < start_ns - LONG_NS:
-                return
-            yield at, until
+        here = self._nudged(start_ns - self._longest_ns - 1, end_ns)
+        return list({(at, until) for at, _, _, until in here if until >= start_ns})
 
     # -- protection and power --------------------------------------------------------------------------------
 
