@@ -23,6 +23,10 @@ TITLE_EN: Final = "insertion loss"
 FIGURES: Final[Mapping[str, Unit]] = {"loss": "udB", "uniformity": "udB"}
 
 
+FEW: Final = 8
+"""Fewer paths than that do not tell what paths differ by anyhow."""
+
+
 class Settings(Watched):
     """How the matrix is read."""
 
@@ -268,6 +272,8 @@ def _findings(paths: Sequence[Path], settings: Settings) -> list[Finding]:
             others = [p.figure.value or 0 for p in known if p.port(side) != port and (p.ingress, p.egress) not in dark]
             usual = 4 * _deviation(others) // isqrt(len(across))
             certain = max(settings.dirty_udb, usual, 3 * max(path.figure.budget.u_c for path in own))
+            if len(others) < FEW:
+                certain = max(certain, settings.lossy_udb)
             if excess > certain and least + settings.dirty_udb > certain:
                 named.add((side, port))
                 found.append(

@@ -20,6 +20,10 @@ TITLE_EN: Final = "reference power"
 FIGURES: Final[Mapping[str, Unit]] = {}
 
 
+AGREE_UDB: Final = 100_000
+"""Two sound connectors may differ by that, whatever the spread of a few pluggings was."""
+
+
 class Settings(Watched):
     """How launch cords are read."""
 
@@ -115,6 +119,7 @@ def disagreeing(record: Record) -> list[Doubt]:
             # two channels, each with its own response, each plugged once: everything at its worst together
             spec = meter.spec
             limit = Budget((plug,)).expanded + sum(spec.get(f"{name}_udb", 0) for name in ("channel", "polarisation"))
+            limit = max(AGREE_UDB, limit)
             off = known[tap] - middle if tap in known and middle is not None else None
             red = off is None or abs(off) > limit
             each = Doubt(
