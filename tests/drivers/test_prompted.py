@@ -365,7 +365,5 @@ os.waitpid(child, 0)
 
 
 def test_in_the_background_of_its_terminal_it_is_an_error_and_not_a_stop() -> None:
-    found = subprocess.run(
-        [sys.executable, "-c", BACKGROUND], capture_output=True, text=True, timeout=60, check=False
-    )
+    found = subprocess.run([sys.executable, "-c", BACKGROUND], capture_output=True, text=True, timeout=60, check=False)
     assert "runs in the background" in found.stdout, found.stderr
