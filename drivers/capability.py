@@ -101,7 +101,7 @@ class PowerMeter(Device, Protocol):
         """How long a reading takes."""
 
     def read(self, channel: int) -> Watt | None:
-        """A fresh reading, W; None: below the meter's floor. Raises NoReadingError over its range: that is no darkness."""
+        """A fresh reading, W; None: below the meter's floor. Raises NoReadingError over its range: no darkness."""
 
     def read_all(self) -> Mapping[int, Watt | None]:
         """A fresh reading of every channel, taken together."""
@@ -146,7 +146,7 @@ class TunableSource(Device, Protocol):
     def set_power(self, power: DBm) -> None:
         """Output power."""
 
-    def set_output(self, on: bool) -> None:  # noqa: FBT001 - on and off are the two states of a laser
+    def set_output(self, on: bool) -> None:
         """Switch the light, and wait until it is so."""
 
     def output(self) -> bool:
@@ -167,7 +167,7 @@ class Attenuator(Device, Protocol):
     def attenuation(self, channel: int) -> DB:
         """What it says."""
 
-    def set_shutter(self, channel: int, open: bool) -> None:  # noqa: A002, FBT001 - a shutter is open or not
+    def set_shutter(self, channel: int, open: bool) -> None:  # noqa: A002 - a shutter is open or not
         """Let light through, or not."""
 
     def shutter(self, channel: int) -> bool:
@@ -219,7 +219,7 @@ class ChannelConnect(Device, Protocol):
 
     @property
     def ports(self) -> Sequence[str]:
-        """Names of its ports: "deg-1", "add-1", "drop-1" …"""
+        """Names of its ports: "deg-1", "add-1", "drop-1" and so on."""
 
     def add(self, channel: Channel) -> None:
         """Let a slice through; returns when it is so, as the gear or the person at it says."""
@@ -282,7 +282,7 @@ class Hand(Device, Protocol):
     def swap_card(self, what: str, card: str) -> None:
         """Pull a card and put its spare in."""
 
-    def cut(self, place: str, on: bool) -> None:  # noqa: FBT001 - a fibre is cut or whole
+    def cut(self, place: str, on: bool) -> None:
         """Interrupt the fibre at a place, or make it whole."""
 
 
