@@ -48,6 +48,8 @@ class Settings(_Settings):
     """Light within that of its final power has arrived."""
     steady_udb: MicroDB = 500_000
     """A record's end that differs by more from a reading afterwards is not final."""
+    rise_udb: MicroDB = 10_000_000
+    """Light that is not stronger by that than before the command did not come."""
     timebase_ppm: Annotated[int, Field(ge=0, le=10_000)] = 100
     """Half-width of the error of the meter's sampling clock; unconfirmed."""
     averaging_ms: Milliseconds = 20
@@ -152,6 +154,13 @@ def _brackets(row: Mapping[str, Any], time_ns: int, settings: Settings) -> tuple
     )
 
 
+def _rose(values: Sequence[int | None], after: int, steady_udbm: int, settings: Settings) -> bool:
+    """Whether the light afterwards is more than was there before the command."""
+    before = sorted(value for value in values[: max(0, after)] if value is not None)
+    base = udbm(before[len(before) // 2]) if before else None
+    return base is None or steady_udbm - base > settings.rise_udb
+
+
 def _one(
     row: Mapping[str, Any],
     values: Sequence[int | None],
@@ -163,13 +172,13 @@ def _one(
     whole = origin + len(values) * period
     final = final_fw(values)
     steady = row["value"]
-    if final is None or steady is None:
-        why = "the light did not come" if steady is None else "the record's end is dark"
-        zh, en = "切换后无光：检查该连接", "no light after switching: look at this connection"
-        return Figure(key, None, Budget(()), why=why), None, [(zh, en, "no-light")]
-    seen = udbm(final)
     after = (-origin - half) // period
-    moved = swing(values, after, final, settings.within_udb)
+    if steady is None or not _rose(values, after, steady, settings):
+        zh, en = "切换后无光：检查该连接", "no light after switching: look at this connection"
+        return Figure(key, None, Budget(()), why="the light did not come"), None, [(zh, en, "no-light")]
+    seen = None if final is None else udbm(final)
+    moved = None if final is None else swing(values, after, final, settings.within_udb)
+    # dark to the end though there is light now: it came later
     moving = seen is None or abs(seen - steady) > settings.steady_udb
     if moved is None or moving or moved.settled >= len(values):
         budget = Budget(_brackets(row, whole, settings))

@@ -362,6 +362,22 @@ def test_light_that_still_changes_at_the_end_gives_a_least_time() -> None:
     assert found.figures["time"][0].side == "at-least"
 
 
+def test_light_that_came_after_the_record_gives_a_least_time() -> None:
+    """Dark to its end, and lit when it was looked at later: slow, not broken."""
+    row: dict[str, Cell] = {"period_ns": 100_000, "sent_ns": 10**6, "trace": "a", "tap": "m:1", "value": -5_000_000}
+    found = switching.derive(log_record(switching, [1e-12] * 2000, row), switching.Settings())
+    assert found.figures["time"][0].side == "at-least"
+    assert [each.id for each in found.findings] == ["slow-switch"]
+
+
+def test_stray_light_is_no_light_that_came() -> None:
+    """As weak afterwards as before."""
+    row: dict[str, Cell] = {"period_ns": 100_000, "sent_ns": 10**6, "trace": "a", "tap": "m:1", "value": -60_000_000}
+    found = switching.derive(log_record(switching, [1e-9] * 200, row), switching.Settings())
+    assert found.figures["time"][0].value is None
+    assert [each.id for each in found.findings] == ["no-light"]
+
+
 def test_a_record_too_short_for_the_switching_gives_a_least_excursion() -> None:
     """What came after it was not seen."""
     row: dict[str, Cell] = {"period_ns": 100_000, "lead": 20, "acted_ns": 10**9, "trace": "a", "tap": "m:1"}

@@ -612,12 +612,11 @@ def test_largest_deviation_is_that_of_the_connections_made(profile: Profile) -> 
 def test_a_good_device_passes_every_requirement(profile: Profile, together: bool) -> None:
     """With a coupler, or with one cord plugged by hand."""
     bench = FakeBench(np.random.default_rng(5), together=together)
-    names = ["reference", *profile.procedures]
-    measured(bench, profile, *names)
+    # no reflectometer stands on this bench
+    measured(bench, profile, "reference", *(name for name in profile.procedures if name != "latency"))
     found = judge(profile, bench.record(), {})
-    assert {row["id"]: row["verdict"] for row in found["requirements"]} == dict.fromkeys(
-        (each.id for each in profile.requirements), "PASS"
-    )
+    wanted = {each.id: "INDETERMINATE" if each.procedure == "latency" else "PASS" for each in profile.requirements}
+    assert {row["id"]: row["verdict"] for row in found["requirements"]} == wanted
     assert not found["findings"]
     assert not [each for each in found["doubts"] if each["state"] == "red"]
 
