@@ -215,7 +215,24 @@ def test_a_series_of_stokes_parameters_begins_with_the_power() -> None:
     stokes = b.plant.light_series("meter:1", b.clock.now_ns(), 1_000_000, 100)
     power = b.plant.power_series("meter:1", b.clock.now_ns(), 1_000_000, 100)
     assert stokes[:, 0] == pytest.approx(power)
+    single = b.plant.light("meter:1", b.clock.now_ns() + 99_000_000)
+    assert stokes[99, 1:] == pytest.approx((single.stokes * single.power_w[:, np.newaxis]).sum(axis=0), rel=1e-6)
     assert np.all(np.linalg.norm(stokes[:, 1:], axis=1) <= stokes[:, 0] * (1 + 1e-9))
+
+
+def test_noise_is_in_every_series_and_leaks_as_lines_do() -> None:
+    b = bench(spec=MatrixSpec(crosstalk_spread_db=0.0))
+    b.laser.sse_db_nm = 20.0
+    b.on()
+    b.matrix.connect({1: 1})
+    b.clock.sleep(1)
+    now = b.clock.now_ns()
+    for place in ("meter:1", "meter:2"):
+        light = b.plant.light(place)
+        noise = light.total_w / light.power_w.sum()
+        assert noise == pytest.approx(1 + 0.01 * 7.005e12 / 124.78e9, rel=1e-2), "1 % a nm over 7 THz"
+        series = b.plant.light_series(place, now, 1_000_000, 5)
+        assert series[:, 0] / light.total_w == pytest.approx(np.ones(5), rel=1e-6)
 
 
 def test_the_past_stays_what_it_was() -> None:

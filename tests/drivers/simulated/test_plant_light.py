@@ -102,6 +102,16 @@ def test_noise_counts_as_power_and_feels_only_the_mean_of_a_polariser() -> None:
     assert through.power_w[0] == pytest.approx(beam.power_w[0] / 4)
 
 
+def test_noise_of_one_shape_is_one_noise_and_loses_what_a_matrix_loses() -> None:
+    shape = np.linspace(1e-18, 2e-18, GRID_HZ.size)
+    parts = [Beam(np.zeros((1, 0)), np.zeros((1, 0, 4)), (Noise(np.array([level]), shape),)) for level in (1.0, 0.5)]
+    both = mixed(parts, 1)
+    assert len(both.noise) == 1
+    assert both.power_w[0] / parts[0].power_w[0] == pytest.approx(1.5)
+    halved = both.through(mueller=0.5 * np.eye(4))
+    assert halved.power_w[0] / both.power_w[0] == pytest.approx(0.5)
+
+
 def test_nothing_is_dark_and_stays_so() -> None:
     assert mixed([], 3).power_w.tolist() == [0.0, 0.0, 0.0]
     assert dark(1).through(mueller=turning(np.eye(3))).power_w[0] == 0.0
