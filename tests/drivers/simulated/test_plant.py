@@ -233,6 +233,8 @@ def test_noise_is_in_every_series_and_leaks_as_lines_do() -> None:
         assert noise == pytest.approx(1 + 0.01 * 7.005e12 / 124.78e9, rel=1e-2), "1 % a nm over 7 THz"
         series = b.plant.light_series(place, now, 1_000_000, 5)
         assert series[:, 0] / light.total_w == pytest.approx(np.ones(5), rel=1e-6)
+        polarised = (light.stokes * light.power_w[:, np.newaxis]).sum(axis=0) / light.total_w
+        assert series[2, 1:] / light.total_w == pytest.approx(polarised, rel=1e-6)
 
 
 def test_the_past_stays_what_it_was() -> None:
