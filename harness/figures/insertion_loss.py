@@ -23,6 +23,8 @@ TITLE_EN: Final = "insertion loss"
 FIGURES: Final[Mapping[str, Unit]] = {"loss": "udB", "uniformity": "udB"}
 
 
+REFERENCE: Final = ("参考端", "at the reference")
+EGRESS: Final = ("出端", "at the egress")
 FEW: Final = 8
 """Fewer paths than that do not tell what paths differ by anyhow."""
 
@@ -176,10 +178,10 @@ def _path(
         meter, row["below"] if row["value"] is None else row["value"], settings.averaging_ms * 1000
     )
     parts = (
-        meters.linearity(at_reference),
-        meters.linearity(meter),
-        meters.polarisation(at_reference),
-        meters.polarisation(meter),
+        meters.at(REFERENCE, meters.linearity(at_reference)),
+        meters.at(EGRESS, meters.linearity(meter)),
+        meters.at(REFERENCE, meters.polarisation(at_reference)),
+        meters.at(EGRESS, meters.polarisation(meter)),
         meters.channel(at_reference, meter),
         plugs[n],
         meters.noise(noise, 1415, meter),

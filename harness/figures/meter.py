@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from math import isqrt
 from typing import Any, Final
@@ -121,6 +122,11 @@ def channel(one: Instrument, other: Instrument) -> Component:
     half = one.spec.get("absolute_udb", 0) + other.spec.get("absolute_udb", 0)
     both = f"{origin(one)}; {origin(other)}"
     return Component("两种功率计的绝对误差", "absolute errors of two kinds of meter", half, "rectangular", both)
+
+
+def at(place: tuple[str, str], part: Component) -> Component:
+    """The same, with its place in its name: ("参考端", "at the reference")."""
+    return replace(part, name_zh=f"{place[0]}{part.name_zh}", name_en=f"{part.name_en}, {place[1]}")
 
 
 def noise(udb: int, readings_milli: int, meter: Instrument) -> Component:
