@@ -6,10 +6,8 @@ from collections.abc import Mapping
 
 from harness.figures.insertion_loss import ID, Settings
 from harness.methods.launch import PATH, PLUG_S, Launch
-from harness.methods.lot import everything, rounds
+from harness.methods.lot import everything
 from harness.rig import Rig
-
-__all__ = ["rounds", "run", "seconds"]
 
 
 def seconds(rig: Rig, settings: Settings) -> float:
