@@ -37,16 +37,25 @@ def bench_text(ports: int, *, clock: str = "virtual", seed: int = 1, resources: 
     meters = {f"meter-{k}": "N7745A" for k in range(1, boxes + 2)}
     receive = [f"meter-{k}:1-{min(CHANNELS, ports - CHANNELS * (k - 1))}" for k in range(1, boxes + 1)]
     last = f"meter-{boxes + 1}"
-    models = {"laser": "8164B", "polariser": "POLARISER", "voa": "N7764A", "oxc": "POLATIS", "hand": "HAND", **meters}
+    models = {
+        "laser": "8164B",
+        "polariser": "POLARISER",
+        "voa": "N7764A",
+        "oxc": "POLATIS",
+        "hand": "HAND",
+        "otdr": "OTU-8000",
+        **meters,
+    }
     drivers = {
         "laser": "keysight-816x-laser",
         "polariser": "simulated-polarisation",
         "voa": "keysight-n77xx-attenuator",
         "oxc": "polatis-scpi",
         "hand": "simulated-hand",
+        "otdr": "viavi-otu",
         **dict.fromkeys(meters, "keysight-n77xx-meter"),
     }
-    parts = 'source = "laser"\npolariser = "polariser"\nattenuator = "voa"\nhand = "hand"\n'
+    parts = 'source = "laser"\npolariser = "polariser"\nattenuator = "voa"\nhand = "hand"\notdr = "otdr"\n'
     wiring = (
         f'receive = {receive}\nreference = "{last}:1"\nmonitor = "{last}:7"\nsource_monitor = "{last}:8"\n'.replace(
             "'", '"'

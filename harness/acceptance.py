@@ -51,7 +51,10 @@ def judge(profile: Profile, record: Record, told: Mapping[str, Json]) -> dict[st
     }
     missing = [str(text) for text in told.get("incomplete", ())]
     requirements = []
+    without = set((told.get("dut") or {}).get("without", ()))
     for limit in profile.requirements:
+        if limit.id in without:
+            continue
         row = _requirement(limit, derived.get(limit.procedure), limit.procedure in record.finished)
         if limit.procedure not in record.finished:
             missing.append(f"{limit.id}: {limit.procedure} was not {'finished' if row['count'] else 'measured'}")
@@ -74,6 +77,7 @@ def judge(profile: Profile, record: Record, told: Mapping[str, Json]) -> dict[st
             "sha256": profile.sha256,
         },
         **{key: value for key, value in told.items() if key != "incomplete"},
+        "not_ordered": sorted(without),
         "instruments": [
             {
                 "name": each.name,

@@ -65,6 +65,12 @@ class Accepting:
                 f"{self.profile.id}, for {self.profile.kind}",
                 "choose another",
             )
+        ids = [each.id for each in self.profile.requirements]
+        unknown = [name for name in dut.without if name not in ids]
+        if unknown or len(set(dut.without)) == len(ids):
+            raise BenchError(
+                f"[dut] without some of {', '.join(ids)}", ", ".join(unknown) or "all of them", "correct the bench file"
+            )
         self.planned: tuple[str, ...] = ()
         self.opened: Opened | None = None
         self.rig: Rig | None = None
@@ -86,6 +92,7 @@ class Accepting:
             "kind": self.dut.kind,
             "serial": self.serial,
             "profile": self.profile.id,
+            "without": list(self.dut.without),
             "procedures": list(procedures),
             "instruments": {name: str(each.identity) for name, each in devices.items()},
         }
@@ -94,7 +101,8 @@ class Accepting:
     def wanted(self) -> tuple[str, ...]:
         """Procedures that the profile asks for; of a cross-connect the reference before them."""
         before = () if self.dut.kind == "link" else ("reference",)
-        return tuple(dict.fromkeys((*before, *self.profile.procedures)))
+        wanted = {each.procedure for each in self.profile.requirements if each.id not in self.dut.without}
+        return tuple(dict.fromkeys((*before, *(name for name in self.profile.procedures if name in wanted))))
 
     # -- instruments -----------------------------------------------------------------------------------------
 
@@ -137,9 +145,18 @@ class Accepting:
             stopped=stopped,
             parts_done=optical.done(folder.journal.entries),
         )
+        self._put_back(self.rig, optical.plugged(folder.journal.entries))
         return tuple(
             Estimate(name, METHODS[name].seconds(self.rig, self.profile.settings_of(name))) for name in self.planned
         )
+
+    @staticmethod
+    def _put_back(rig: Rig, plugged: Mapping[str, str]) -> None:
+        """Cords that an interrupted run left elsewhere go back to their ports."""
+        for port in rig.launches:
+            cord, home = f"launch-{port}", f"{rig.dut}:in-{port}"
+            if plugged.get(cord, home) != home:
+                rig.patch(cord, home)
 
     def _log(self, name: str, wire: Wire) -> None:
         """Every octet that went to or came from an instrument, with both times of this host."""
@@ -170,7 +187,7 @@ class Accepting:
         seen = optical.record(self._folder.path, self._folder.journal.entries)
         if procedure == RECONCILE:
             seen = replace(seen, delays=delays_of(self._folder.judged()))
-        found = judge(self.profile, seen, {})
+        found = judge(self.profile, seen, {"dut": {"without": list(self.dut.without)}})
         return [row for row in found["requirements"] if row["procedure"] == procedure]
 
     def routes(self) -> dict[str, Route]:

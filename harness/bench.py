@@ -651,7 +651,9 @@ class _Reader:
             self.known(section.link, links, ("dut", "link"))
         elif section.link:
             self.add(("dut", "link"), shown(section.link), f'none with kind = "{section.kind}"')
-        return Dut(section.instrument, section.kind, section.profile, section.link, tuple(ports))
+        return Dut(
+            section.instrument, section.kind, section.profile, section.link, tuple(section.without), tuple(ports)
+        )
 
     def _fixture(self, data: object, instruments: Mapping[str, Instrument]) -> Fixture:
         section = self.section(FixtureSection, data, ("fixture",))

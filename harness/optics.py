@@ -39,6 +39,7 @@ class DutSection(Section):
     kind: DutKind = Field(description="fibre-matrix, wss or link")
     link: Text = Field(default="", description="the name of a link, where its fibre is what is accepted")
     profile: Text = Field(description="the name of an acceptance profile, or the path of one")
+    without: list[Text] = Field(default=[], description="ids of requirements that were not ordered; the report says so")
     ingress: list[int] | None = Field(default=None, min_length=1, description="ingress ports that have a launch cord")
 
 
@@ -86,6 +87,8 @@ class Dut:
     """Name of a shipped acceptance profile, or path of one."""
     link: str = ""
     """The link whose fibre is accepted; empty for a cross-connect."""
+    without: tuple[str, ...] = ()
+    """Ids of the profile's requirements that were not ordered."""
     ingress: tuple[int, ...] = ()
     """Ingress ports with a launch cord; empty: all."""
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from drivers.capability import (
     Attenuator,
@@ -99,18 +99,26 @@ class Rig:
     """(procedure, part) that an interrupted run has behind it."""
     utc_ns: Callable[[], int] = time.time_ns
     _part: str = ""
+    _fits: set[tuple[str, str]] = field(default_factory=set)
+    """(part, Protocol) that was looked at."""
+    _triggered: dict[str, TriggeredMeter | None] = field(default_factory=dict)
+    """By name, a meter whose readings can be begun and fetched apart."""
 
     # -- instruments -----------------------------------------------------------------------------------------
 
     def _role(self, role: str, kind: type[Kind]) -> Kind:
         name = self.roles.get(role, "")
         found = self.devices.get(name)
+        # asked once: before Python 3.12 isinstance with a Protocol reads every property, and some ask the instrument
+        if found is not None and (role, kind.__name__) in self._fits:
+            return cast(Kind, found)
         if found is None or not isinstance(found, kind):
             raise BenchError(
                 f"a {role} on the bench ({kind.__name__})",
                 "none" if found is None else f"{name}, a {type(found).__name__}",
                 f"name one under [fixture] {role} in the bench file",
             )
+        self._fits.add((role, kind.__name__))
         return found
 
     def has(self, role: str) -> bool:
@@ -201,10 +209,16 @@ class Rig:
         boxes: dict[str, list[Tap]] = {}
         for tap in taps:
             boxes.setdefault(tap.name, []).append(tap)
-        begun = {name: here[0].meter for name, here in boxes.items() if len(boxes) > 1 or len(here) > 1}
-        triggered = {name: meter for name, meter in begun.items() if isinstance(meter, TriggeredMeter)}
-        for meter in triggered.values():
-            meter.start_read()
+        triggered = {}
+        for name, here in boxes.items():
+            if name not in self._triggered:
+                meter = here[0].meter
+                self._triggered[name] = meter if isinstance(meter, TriggeredMeter) else None
+            able = self._triggered[name]
+            if able is not None and (len(boxes) > 1 or len(here) > 1):
+                triggered[name] = able
+        for able in triggered.values():
+            able.start_read()
         found: dict[str, int | None] = {}
         for name, here in boxes.items():
             if name in triggered:

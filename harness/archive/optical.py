@@ -84,6 +84,16 @@ def done(entries: Sequence[Entry]) -> set[tuple[str, str]]:
     return {(str(e.data["procedure"]), str(e.data["part"])) for e in entries if e.kind == PART}
 
 
+def plugged(entries: Sequence[Entry]) -> dict[str, str]:
+    """Where each cord was plugged last: "launch-3" → "oxc:in-3"."""
+    found = {}
+    for entry in entries:
+        if entry.kind == STEP and entry.data.get("action") == "patch":
+            cord, _, place = str(entry.data.get("subject")).partition(" → ")
+            found[cord] = place
+    return found
+
+
 def told(path: Path, entries: Sequence[Entry]) -> dict[str, JSON]:
     """What the judge is told beside the readings: the device, what hands did, what was cut off."""
     plan = parse_object(read_file(path / "data" / "plan.json"), "plan.json").get("optical")

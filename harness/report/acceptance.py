@@ -162,6 +162,10 @@ def _steps(found: Result) -> list[Cell]:
     for step in steps:
         counted[str(step.get("action"))] = counted.get(str(step.get("action")), 0) + 1
     lines: list[Cell] = [
+        pair(Phrase(f"未订购、未测：{name}", f"not ordered, not measured: {name}"))
+        for name in listed(found, "not_ordered")
+    ]
+    lines += [
         pair(Phrase(f"人工步骤 {name}：{count} 次", f"steps by hand, {name}: {count}"))
         for name, count in counted.items()
     ]

@@ -313,6 +313,8 @@ def _acceptance(result: Mapping[str, Any], lang: Language) -> list[str]:
     if not found:
         return []
     lines = acceptance_lines(listed(found, "requirements"), lang)
+    for name in listed(found, "not_ordered"):
+        lines.append(Phrase(f"未订购、未测：{name}", f"not ordered, not measured: {name}").to(lang))
     if any(not row["confirmed"] for row in listed(found, "requirements")):
         lines.append(Phrase("* 限值未经原文核对", "* limit not confirmed by its source text").to(lang))
     for each in listed(found, "doubts"):

@@ -158,6 +158,25 @@ def test_another_device_than_the_ordered_one_is_refused(tmp_path: Path, lab: Ser
     assert lab.dark
 
 
+def test_what_was_not_ordered_is_told_and_not_missed(tmp_path: Path) -> None:
+    file = bench(tmp_path, None)
+    second = PROFILE.partition("[[requirements]]")[2].replace('"insertion-loss"\nproc', '"uniformity"\nproc', 1)
+    short = (tmp_path / "short.toml").read_text(encoding="utf-8")
+    (tmp_path / "short.toml").write_text(
+        short + "[[requirements]]" + second.replace('figure = "loss"', 'figure = "uniformity"'), encoding="utf-8"
+    )
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("[dut]", '[dut]\nwithout = ["uniformity"]'), encoding="utf-8")
+    done = run(file)
+    assert done.returncode == 0, done.stdout
+    assert "not ordered, not measured: uniformity" in done.stdout
+    result = json.loads((newest(tmp_path) / "data" / "result.json").read_text())
+    assert result["acceptance"]["not_ordered"] == ["uniformity"]
+    assert [row["id"] for row in result["acceptance"]["requirements"]] == ["insertion-loss"]
+    file.write_text(text.replace("[dut]", '[dut]\nwithout = ["unknown"]'), encoding="utf-8")
+    assert run(file).returncode == 4
+
+
 def test_an_instrument_that_is_another_fails_preflight_and_nothing_is_measured(tmp_path: Path, lab: Served) -> None:
     file = bench(tmp_path, lab)
     text = file.read_text(encoding="utf-8")
