@@ -12,7 +12,7 @@ certify: $(VENV)/.core  ## rehearse the whole certification on the simulated ben
 
 test: $(VENV)/.core  ## the same set-up, then the tests: two at a time where time does not matter, the rest alone
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not alone"
-	$(BIN)/pytest -q -m alone --durations=15
+	$(BIN)/pytest -q -m alone --durations=40
 
 lint: $(VENV)/.core  ## ruff, mypy strict, stubtest, cython-lint, import contracts
 	$(BIN)/ruff format --check .
