@@ -115,6 +115,23 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket
         yield near, far
 
 
+@pytest.fixture
+def stamping() -> Iterator[None]:
+    """A kernel that stamps: it begins some time after the first socket of the machine asks, and not for that packet."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.bind(("127.0.0.1", 0))
+        own.connect(own.getsockname())
+        timestamping.enable(own.fileno())
+        for _ in range(200):
+            own.send(b"w")
+            _, control, flags, _ = own.recvmsg(10, 512)
+            if timestamping.parse(b"".join(cmsg(*each) for each in control), flags)["software"] is not None:
+                break
+            time.sleep(0.01)
+        yield
+
+
+@pytest.mark.usefixtures("stamping")
 def test_an_enabled_socket_gets_what_was_promised(pair: tuple[socket.socket, socket.socket]) -> None:
     near, far = pair
     granted = timestamping.enable(near.fileno())

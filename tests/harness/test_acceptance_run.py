@@ -139,6 +139,18 @@ def started(file: Path, part: str = "round 0") -> subprocess.Popen[str]:
     raise AssertionError(process.communicate()[0])
 
 
+@pytest.mark.parametrize("name", ["simulated-oxc", "simulated-wss"])
+def test_the_shipped_benches_pass_and_verify(tmp_path: Path, name: str) -> None:
+    done = subprocess.run(
+        [*command(Path(name))[:-2], "--results", str(tmp_path / "results")],
+        capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    folder = newest(tmp_path)
+    assert sound(verify(folder))
+    assert (folder / "data" / "report.pdf").exists()
+
+
 def test_a_real_bench_with_simulated_serials_is_simulated_whatever_it_says(tmp_path: Path, lab: Served) -> None:
     done = run(bench(tmp_path, lab), "--dut", "SIM-3")
     assert done.returncode == 0, done.stdout
