@@ -218,7 +218,8 @@ class Accepting:
             self._wire.close()
             self._wire = None
             if self._folder is not None:
-                log = self._folder.path / WIRE
-                self._folder.add_file(f"{WIRE}.gz", gzip.compress(log.read_bytes(), mtime=0))
+                log, kept = self._folder.path / WIRE, self._folder.path / "data" / f"{WIRE}.gz"
+                before = kept.read_bytes() if kept.exists() else b""  # of a run that was cut off and goes on
+                self._folder.add_file(kept.name, before + gzip.compress(log.read_bytes(), mtime=0))
                 log.unlink()
         return self.outcomes or ()

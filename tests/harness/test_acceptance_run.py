@@ -3,6 +3,7 @@
 The lab is served over TCP by a process of its own, so that a plain socket can ask the laser behind the run's back.
 """
 
+import gzip
 import json
 import os
 import signal
@@ -275,11 +276,12 @@ def test_an_instrument_that_is_gone_is_not_confirmed_safe(tmp_path: Path, lab: S
     assert "voa: safe: " in done.stdout
 
 
-def test_a_killed_run_is_resumed_where_it_was(tmp_path: Path, lab: Served) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_cut_off_is_resumed_where_it_was(tmp_path: Path, lab: Served, number: signal.Signals) -> None:
     file = bench(tmp_path, lab, settle_ms=400)
     process = started(file, "round 1")
-    process.kill()
-    process.communicate()
+    process.send_signal(number)
+    process.communicate(timeout=60)
     done = run(file, "--resume")
     assert done.returncode == 0, done.stdout
     folder = newest(tmp_path)
@@ -287,5 +289,7 @@ def test_a_killed_run_is_resumed_where_it_was(tmp_path: Path, lab: Served) -> No
     entries = [json.loads(line) for line in (folder / "data" / "journal.jsonl").read_text().splitlines()]
     done_parts = [(e["data"]["procedure"], e["data"]["part"]) for e in entries if e["kind"] == "optical.part"]
     assert len(done_parts) == len(set(done_parts)), "a part that was done was done again"
+    log = gzip.decompress((folder / "data" / "wire.log.gz").read_bytes()).decode()
+    assert log.count(" laser > *IDN?") == 2, "what the interrupted run said to the laser is kept too"
     assert sound(verify(folder))
     assert lab.dark
