@@ -270,12 +270,6 @@ def test_a_pass_is_exit_0_with_a_sealed_folder_that_verifies(desk: Desk) -> None
     assert whole.returncode == 0, whole.stderr
 
 
-def test_a_long_fibre_is_exit_1(desk: Desk) -> None:
-    done = desk.certify("--bench", desk.bench(bench_text(forward="{ km = 215 }")))
-    assert done.returncode == 1
-    assert "FAIL" in done.stdout
-
-
 def test_a_selection_of_tests_is_incomplete(desk: Desk) -> None:
     done = desk.certify("--bench", desk.bench(), "-k", "optical")
     assert done.returncode == 11
