@@ -82,7 +82,7 @@ class Rig:
     reference: Tap | None = None
     """Where a launch cord is read by itself."""
     monitor: Tap | None = None
-    """Where light that comes back from the launch side is read, less ``monitor_udb``."""
+    """Where light that comes back from the launch side is read."""
     source_monitor: Tap | None = None
     """Where a tap of the source is read, to see it drift."""
     link: str = ""

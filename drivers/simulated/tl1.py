@@ -18,7 +18,7 @@ _log: Final = logging.getLogger(__name__)
 _VERB: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*", re.ASCII)
 _CTAG: Final = re.compile(r"[A-Za-z0-9]{1,6}", re.ASCII)  # six characters: GR-831; not longer on any known gear
 _BIRTH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""What an instrument takes for now whose clock was never set."""
+"""The time by an instrument whose clock was never set."""
 _LONGEST: Final = 200
 _MOST_AIDS: Final = 65536
 

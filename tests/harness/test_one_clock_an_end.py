@@ -1,16 +1,25 @@
 """One clock at each end: a stamp that fell back from the NIC to the system clock is no stamp."""
 
+import runpy
+import socket
+from array import array
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import engine
 from harness.bench import BenchFileError, parse
 from harness.clock import Clock, ClockState
+from harness.errors import EngineError
 from harness.link import Endpoint, Link, Site
 from harness.samples import COLUMNS, KERNEL, MISSING, NIC, RECEIVED, SENT, USER, Samples, one_clock_an_end, source
+from harness.stream import Stream
 from harness.uncertainty import admissible
 
+LONE = runpy.run_path(str(Path(__file__).parents[2] / "standalone" / "millicert_verify.py"))
 AHEAD = 37_000_000_000
 
 
@@ -59,6 +68,47 @@ def test_no_difference_within_an_end_ever_spans_two_clocks(
     for one, other in ((got.t1, got.t4), (got.t2, got.t3)):
         whole = (one != MISSING) & (other != MISSING)
         assert not bool((np.abs(other[whole] - one[whole]) > AHEAD // 2).any())
+
+
+@given(st.lists(st.tuples(*[st.sampled_from([USER, KERNEL, NIC])] * 4), min_size=1, max_size=30), st.booleans())
+def test_the_one_file_verifier_takes_the_same_stamps(codes: list[tuple[int, int, int, int]], wanted: bool) -> None:
+    given_ = samples(codes)
+    rows = {name: array("q", getattr(given_, name).tolist()) for name in COLUMNS}
+    LONE["one_clock_an_end"](rows, wanted)
+    got = one_clock_an_end(given_, near_nic=wanted)
+    assert {name: list(rows[name]) for name in COLUMNS} == {name: getattr(got, name).tolist() for name in COLUMNS}
+
+
+@pytest.mark.parametrize(
+    ("stamps", "ahead_s", "asked"),
+    [("kernel", 0, (False, 0)), ("nic", 37, (True, 0)), ("nic", 0, (True, 37_000_000_000))],
+)
+def test_the_core_is_asked_for_what_the_link_says(
+    monkeypatch: pytest.MonkeyPatch, stamps: str, ahead_s: int, asked: tuple[bool, int]
+) -> None:
+    """A PHC that keeps TAI needs nothing added; one that keeps UTC, TAI - UTC."""
+    seen: dict[str, object] = {}
+
+    def sender(*_: object, **given_: object) -> None:
+        seen.update(given_)
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr(engine, "Sender", sender)
+    end = Endpoint("192.0.2.2", "192.0.2.1", 862, "eth7")
+    link = Link("x", SITE, FAR, end, stamps=stamps, phc_ahead_s=ahead_s, flow_ports=(61000,))  # type: ignore[arg-type]
+    stream = Stream("optical", 1000, 1_000_000_000, 512, flows=1, schedule="periodic")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near, pytest.raises(EngineError):
+        engine.run(
+            link,
+            stream,
+            [near],
+            engine.Near(37),
+            key=None,
+            sink=lambda _: None,
+            observe=lambda _: None,
+            stop=engine.Stop(),
+        )
+    assert (seen["hardware"], seen["nic_offset_ns"], seen["interface"]) == (*asked, "eth7")
 
 
 SITE = Site(name="here", title="", kind="computing-centre", size_class="large", clock=Clock(("phc", "kernel")))
