@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tomllib
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from harness.errors import BenchError
+from harness.versioned import Frozen, read
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -18,18 +15,14 @@ Ratio = tuple[Positive, Positive]
 """Numerator and denominator: no float decides."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Rules(_Frozen):
+class Rules(Frozen):
     """Decision rules by name and version, see `harness.verdict`."""
 
     clock: str = "owd-g1/1"
     clock_free: str = "owd-g0/1"
 
 
-class Requirement(_Frozen):
+class Requirement(Frozen):
     """One limit on one measurand with the rule that decides it."""
 
     id: str
@@ -91,7 +84,7 @@ class Requirement(_Frozen):
         return Fraction(*self.p)
 
 
-class GateLimits(_Frozen):
+class GateLimits(Frozen):
     """Where the gates of `harness.gates` turn red."""
 
     evidence_gap_ns: Positive = 2_000_000_000
@@ -107,7 +100,7 @@ class GateLimits(_Frozen):
     """Up to this share, rows with a user-space stamp among better ones are one-sided (see `harness.certificate`)."""
 
 
-class Informative(_Frozen):
+class Informative(Frozen):
     """An indicator of the same plan that is carried, not judged here."""
 
     id: str
@@ -120,7 +113,7 @@ class Informative(_Frozen):
     note: str = ""
 
 
-class Policy(_Frozen):
+class Policy(Frozen):
     """Requirements of one plan and year; `parse` makes it from TOML text."""
 
     id: str
@@ -157,13 +150,4 @@ class Policy(_Frozen):
 
 def parse(text: str) -> Policy:
     """The policy in a TOML text; BenchError names every fault at once."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BenchError("a policy in TOML", str(error), "correct the policy file") from error
-    table["sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    try:  # by way of JSON: strict mode then still takes an array for a tuple
-        return Policy.model_validate_json(json.dumps(table, default=str))
-    except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'policy'}: {e['msg']}" for e in error.errors())
-        raise BenchError("a policy with known, complete fields", found, "correct the policy file") from error
+    return read(Policy, text, "policy")

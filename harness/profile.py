@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tomllib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from harness.errors import BenchError
 from harness.figures.catalogue import PROCEDURES
 from harness.reading import Unit
+from harness.versioned import Frozen, read
 
 Kind = Literal["fibre-matrix", "wss", "link"]
 """What is accepted: a cross-connect between fibres, one between slices of spectrum, or the fibre of a link."""
 Sense = Literal["max", "min"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Limit(_Frozen):
+class Limit(Frozen):
     """One limit on one figure with the rule that decides it."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9-]{1,39}$")
@@ -50,7 +44,7 @@ class Limit(_Frozen):
     definition_en: str
 
 
-class Profile(_Frozen):
+class Profile(Frozen):
     """Limits and settings for one kind of device; `parse` makes it from TOML text."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9-]{1,39}$")
@@ -60,7 +54,7 @@ class Profile(_Frozen):
     title_zh: str
     title_en: str
     requirements: Annotated[tuple[Limit, ...], Field(min_length=1)]
-    settings: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By procedure, what it does otherwise than by default; see its Settings in `harness.figures`."""
     sha256: str = ""
     """Of the text it was made from."""
@@ -98,13 +92,4 @@ class Profile(_Frozen):
 
 def parse(text: str) -> Profile:
     """The profile in a TOML text; BenchError names every fault at once."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BenchError("an acceptance profile in TOML", str(error), "correct the profile") from error
-    table["sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    try:  # by way of JSON: strict mode then still takes an array for a tuple
-        return Profile.model_validate_json(json.dumps(table, default=str))
-    except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'profile'}: {e['msg']}" for e in error.errors())
-        raise BenchError("a profile with known, complete fields", found, "correct the profile") from error
+    return read(Profile, text, "profile")
