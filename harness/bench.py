@@ -11,6 +11,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
@@ -609,6 +610,12 @@ class _Reader:
                 self.add((*at, "resource"), "a resource on a simulated bench", "none: the simulated lab gives it")
             elif not simulated and not section.resource and not section.driver.startswith("prompted-"):
                 self.missing((*at, "resource"), "a VISA resource name, as TCPIP0::192.0.2.7::5025::SOCKET")
+            if section.calibrated_until:
+                try:
+                    date.fromisoformat(section.calibrated_until)
+                except ValueError:
+                    found = shown(section.calibrated_until)
+                    self.add((*at, "calibrated_until"), found, 'the last day of its calibration, "2027-03-31"')
             made[name] = Instrument(
                 name,
                 section.driver,

@@ -25,9 +25,7 @@ class InstrumentSection(Section):
     driver: Text = Field(description="the id of a driver: `millicert bench drivers` lists them")
     resource: Text = Field(default="", description="a VISA resource name; left out on a simulated bench")
     serial: Text = Field(default="", description="the serial number that *IDN? must say")
-    calibrated_until: Text = Field(
-        default="", pattern=r"^(\d{4}-\d{2}-\d{2})?$", description='last day of its calibration, "2027-03-31"'
-    )
+    calibrated_until: Text = ""
     timeout_s: int = Field(default=5, ge=1, le=600, description="whole seconds an answer may take, 1 to 600")
     options: dict[str, Any] = Field(default={}, description="a table of what the driver wants to know")
 

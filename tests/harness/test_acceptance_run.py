@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.matrix import bench_text
 from harness.archive.verify import sound, verify
+from harness.bench import BenchFileError, parse
 
 ROOT = Path(__file__).parents[2]
 PORTS = 3
@@ -198,6 +199,13 @@ def test_an_instrument_that_is_another_fails_preflight_and_nothing_is_measured(t
     assert done.returncode == 10, done.stdout
     assert "DE1234" in done.stdout
     assert lab.dark
+
+
+@pytest.mark.parametrize("day", ["soon", "2027-02-30", "31.03.2027"])
+def test_a_day_that_is_none_is_told_by_the_bench_check(tmp_path: Path, day: str) -> None:
+    text = bench_text(PORTS).replace("[instruments.laser]", f'[instruments.laser]\ncalibrated_until = "{day}"')
+    with pytest.raises(BenchFileError, match="calibrated_until"):
+        parse(text, path=tmp_path / "bench.toml")
 
 
 def test_an_overdue_calibration_fails_preflight_and_waived_voids_what_rests_on_it(tmp_path: Path) -> None:
