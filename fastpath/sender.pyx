@@ -136,6 +136,7 @@ cdef class Sender:
     ``offsets``: ns from the start, ascending, int64; packet i goes to flow i % len(fds).
     ``capacity``: rows of the ring, a power of 2, more than 2 len(fds); when it is full because nobody calls
     `take`, sending waits, and what becomes later than ``t_max_ns`` is SKIPPED. Memory never grows.
+    What is SENT_LATE leaves at no more than twice the mean rate: a stalled host is not followed by a burst.
     ``pace``: "spin" reads the clock without pause before each packet, "sleep" sleeps to the instant.
     ``tai_utc``: TAI - UTC in s. ``error_estimate``: the 16 bits of our own clock, settable while running.
     ``clock``: a `ClockModel` applied to T1 and T4 (simulation only).
@@ -162,6 +163,7 @@ cdef class Sender:
     cdef const int64_t *offsets
     cdef object _offsets, _sessions, _threads, _cpus, _capability
     cdef int64_t total, mask, t_max, tai, collect, start_mono, start_real, late_after
+    cdef int64_t catch_up                       # ns between overdue rows: half the mean spacing
     cdef int flow_count, stride, spin, warm_up, caller_id
     cdef ClockModel model
     cdef int64_t head, ready, tail              # rows published, settled, taken
@@ -211,7 +213,9 @@ cdef class Sender:
             view = self._offsets
             self.offsets = &view[0]
             # "late" of harness.samples: more than one mean spacing or 1 ms, whichever is larger
-            self.late_after = max(MS, (view[self.total - 1] - view[0]) // max(1, self.total - 1))
+            self.late_after = (view[self.total - 1] - view[0]) // max(1, self.total - 1)
+            self.catch_up = max(1, self.late_after // 2)
+            self.late_after = max(MS, self.late_after)
         self.flow_count = len(fds)
         self.mask = capacity - 1
         self.t_max = t_max_ns
@@ -408,8 +412,8 @@ cdef class Sender:
         self.transmit(flow, 1)
 
     cdef void send_all(self) noexcept nogil:
-        cdef int64_t i = 0, due, now, limit, pause
-        cdef int flow, k, answered, number
+        cdef int64_t i = 0, due, now, limit, pause, lateness, horizon, earliest = 0
+        cdef int flow, k, answered, number, behind = 0
         millicert_slack()
         self.previous = monotonic_ns()
         for number in range(self.warm_up):
@@ -445,9 +449,22 @@ cdef class Sender:
                 self.previous = monotonic_ns()
                 continue
             limit = min(limit, min(<int64_t>BATCH, self.total - i))
+            lateness = now - due
+            if self.late_after < lateness <= self.t_max:
+                # a burst would be no stream of the declared rate, and would queue behind itself
+                earliest = max(earliest, now - self.late_after) if behind else now
+                behind = 1
+                if now < earliest:
+                    self.wait_until(earliest)
+                    continue
+                limit = min(limit, 1 + (now - earliest) // self.catch_up)
+            else:
+                behind = 0
+            horizon = now - (self.t_max if lateness > self.t_max else 0)
             k = 1
-            while k < limit and self.start_mono + self.offsets[i + k] <= now:
+            while k < limit and self.start_mono + self.offsets[i + k] <= horizon:
                 k += 1
+            earliest += k * self.catch_up
             self.send_due(i, k, now)
             i += k
         # the last replies' Follow-Up stamps come back in replies to these

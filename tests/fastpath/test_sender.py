@@ -636,6 +636,23 @@ def test_what_falls_behind_is_sent_late_and_marked() -> None:
     assert np.all(rows["flags"][64:] & (samples.SENT_LATE | samples.SKIPPED) != 0)
 
 
+def test_a_stall_is_followed_by_no_burst() -> None:
+    n = 400
+    with udp() as at, reflecting(at), sending(at.getsockname(), n, capacity=256, t_max_ns=SECOND) as (sender, _):
+        sender.start()
+        while not sender.counters()["ring_full"]:
+            time.sleep(0.001)
+        # nobody takes rows now, so the sender stands still as it would without a CPU, and 100 ms more fall due
+        time.sleep(0.1)
+        rows = collect(sender, start=False)
+    late = rows["t1"][rows["flags"] & samples.SENT_LATE != 0]
+    assert len(late) > 100
+    # twice the rate of 1 kpps, and what 1 ms without a CPU between clock reading and stamp lets through besides
+    most = 4
+    for apart in range(most, 64):
+        assert np.all(late[apart:] - late[:-apart] >= (apart - most) * MS // 2)
+
+
 def test_stopping_ends_it_with_the_rows_that_were_sent() -> None:
     with udp() as at, reflecting(at), sending(at.getsockname(), 100_000, t_max_ns=300 * MS) as (sender, _):
         sender.start()
