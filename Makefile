@@ -24,7 +24,7 @@ lint: $(VENV)/.core  ## ruff, mypy strict, stubtest, cython-lint, import contrac
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.core  ## print every performance figure the README quotes (an hour; a quiet machine)
-	@set -e; for name in noise_floor fibre_truth archive verification campaign soak short_runs; do \
+	@set -e; for name in noise_floor fibre_truth archive verification campaign soak short_runs matrix acceptance; do \
 		echo "== benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name; done
 
 core: $(VENV)/.core

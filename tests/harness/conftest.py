@@ -1,4 +1,4 @@
-"""Fixtures of the judging tests: the synthetic generator and the shipped policies."""
+"""Fixtures of the harness's tests: the synthetic generator, the shipped policies, a desk to start pytest from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from harness.policy import Policy, parse
+from tests.harness.desk import Desk
 
 HERE = Path(__file__).parent
 POLICIES = HERE.parents[1] / "harness" / "policies"
@@ -50,3 +51,9 @@ def rehearsal() -> Policy:
 def metro() -> Policy:
     """The default policy."""
     return parse((POLICIES / "metro-2027.toml").read_text())
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """`desk.py`: options as typed, a short bench and policy, results of its own."""
+    return Desk(tmp_path)

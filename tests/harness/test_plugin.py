@@ -1,4 +1,4 @@
-"""What an engineer types, as a process of its own: options, exit codes, signals, resume."""
+"""What an engineer types, as a process of its own that measures: exit codes, signals, resume."""
 
 from __future__ import annotations
 
@@ -11,154 +11,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.rehearsal import bench_text, short_policy
+from benchmarks.rehearsal import bench_text
 from harness.archive.history import item
 from harness.archive.ledger import STARTED
 from harness.archive.verify import sound, verify
 from harness.journal import read
-
-ROOT = Path(__file__).resolve().parents[2]
-
-STREAMS = """
-[streams.optical]
-rate_pps = 500
-duration_s = {seconds}
-size = 256
-flows = 2
-[streams.service]
-rate_pps = 2000
-duration_s = {seconds}
-size = 512
-flows = 2
-"""
-
-
-class Desk:
-    """A folder with a short bench and policy, from which pytest is started as a user starts it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.results = folder / "results"
-        self.policy = folder / "short.toml"
-        self.policy.write_text(short_policy(), encoding="utf-8")
-
-    def bench(self, text: str = "", seconds: int = 4) -> str:
-        """Write a bench file; returns its path."""
-        path = self.folder / "bench.toml"
-        path.write_text((text or bench_text()) + STREAMS.format(seconds=seconds), encoding="utf-8")
-        return str(path)
-
-    def command(self, *options: str) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "harness.plugin",
-            "testplans/",
-            "--results",
-            str(self.results),
-            *options,
-        ]
-
-    def run(self, *options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*options),
-            cwd=ROOT,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-
-    def certify(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run to a verdict; a run that only host stalls made INVALID may be repeated twice."""
-        for _ in range(3):
-            done = self.run("--policy", str(self.policy), *options)
-            if done.returncode != 14 or self.red() != {"host-stalls"}:
-                break
-        return done
-
-    def result(self) -> dict[str, Any]:
-        """Of the newest folder."""
-        text = (self.folders()[-1] / "data" / "result.json").read_text(encoding="utf-8")
-        return json.loads(text)  # type: ignore[no-any-return]
-
-    def red(self) -> set[str]:
-        """Gates that fired in the newest folder."""
-        return {gate["id"] for gate in self.result()["gates"] if gate["state"] == "red"}
-
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command("--policy", str(self.policy), *options),
-            cwd=ROOT,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def folders(self) -> list[Path]:
-        return sorted((self.results / "simulated").glob("2*"))
-
-    def wait_for_rows(self, measurement: str) -> Path:
-        """The run folder, once the named measurement has begun."""
-        for _ in range(1200):
-            for folder in self.folders():
-                journal = folder / "data" / "journal.jsonl"
-                if journal.exists() and f'"measurements/{measurement}"' in journal.read_text(encoding="utf-8"):
-                    time.sleep(1.0)
-                    return folder
-            time.sleep(0.05)
-        raise AssertionError(f"{measurement} never began")
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
-
-
-def test_an_unknown_bench_lists_the_known_ones_and_the_nearest(desk: Desk) -> None:
-    done = desk.run("--bench", "simulatd")
-    assert done.returncode == 4
-    assert "simulated" in done.stderr
-    assert not desk.results.exists()
-
-
-def test_every_mistake_of_a_bench_file_is_told_at_once(desk: Desk) -> None:
-    text = bench_text().replace('far = "b"', 'far = "c"').replace("flows = 2", "flow = 2")
-    done = desk.run("--bench", desk.bench(text))
-    assert done.returncode == 4
-    assert done.stderr.count("line") >= 2
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        ["--duration", "nan"],
-        ["--duration", "-5"],
-        ["--duration", "0"],
-        ["--rate", "0"],
-        ["--rate", "-1"],
-        ["--resume", "testplans/"],
-    ],
-)
-def test_lengths_and_rates_that_make_no_sense_are_refused(desk: Desk, option: list[str]) -> None:
-    done = desk.run(*option)
-    assert done.returncode == 4
-    assert "wanted" in done.stderr
-    assert not desk.results.exists()
-
-
-def test_a_selection_of_nothing_is_wrong_usage_and_leaves_no_folder(desk: Desk) -> None:
-    done = desk.run("-k", "no-such-test")
-    assert done.returncode == 4
-    assert not desk.results.exists()
+from tests.harness.desk import ROOT, Desk
 
 
 def test_a_waiver_that_does_not_exist_is_wrong_usage(desk: Desk) -> None:
@@ -215,20 +76,6 @@ forward = { km = 40, loss = { p = 1 } }
     assert sound(verify(desk.folders()[-1]))
 
 
-def test_bench_by_environment(desk: Desk) -> None:
-    done = desk.run("--collect-only", "-q", env={"MILLICERT_BENCH": "no-such-bench"})
-    assert done.returncode == 4
-
-
-def test_collect_only_reads_as_the_procedure_and_leaves_nothing_behind(desk: Desk) -> None:
-    done = desk.run("--collect-only", "-v")
-    assert done.returncode == 0
-    places = [done.stdout.index(plan) for plan in ("OWD-05", "OWD-10", "OWD-30")]
-    assert places == sorted(places)
-    assert "The worst one-minute median of an unloaded stream" in done.stdout
-    assert not desk.results.exists()
-
-
 def test_preflight_only_measures_nothing_and_is_incomplete(desk: Desk) -> None:
     done = desk.run("--bench", desk.bench(), "--preflight-only")
     assert done.returncode == 11
@@ -270,15 +117,10 @@ def test_a_pass_is_exit_0_with_a_sealed_folder_that_verifies(desk: Desk) -> None
     assert whole.returncode == 0, whole.stderr
 
 
-def test_a_selection_of_tests_is_incomplete(desk: Desk) -> None:
-    done = desk.certify("--bench", desk.bench(), "-k", "optical")
-    assert done.returncode == 11
-    assert "not among the tests selected" in done.stdout
-
-
-def test_a_shorter_duration_is_recorded_and_incomplete(desk: Desk) -> None:
+def test_a_selection_and_a_shorter_duration_are_recorded_and_incomplete(desk: Desk) -> None:
     done = desk.certify("--bench", desk.bench(), "--duration", "3", "-k", "optical")
     assert done.returncode == 11
+    assert "not among the tests selected" in done.stdout
     assert "less than the plan's" in done.stdout
 
 
@@ -336,12 +178,6 @@ def test_a_run_cut_off_goes_on_with_resume(desk: Desk, number: signal.Signals) -
     assert sound(checks), checks
 
 
-def test_resume_without_an_interrupted_run_says_so(desk: Desk) -> None:
-    done = desk.run("--policy", str(desk.policy), "--bench", desk.bench(), "--resume")
-    assert done.returncode == 4
-    assert "none" in done.stdout + done.stderr
-
-
 def test_a_full_disk_is_said_and_leaves_what_was_journaled(desk: Desk) -> None:
     if os.geteuid() != 0:
         pytest.skip("wants root: a small file system of its own is mounted")
@@ -381,17 +217,3 @@ def test_an_unprivileged_user_rehearses_too(desk: Desk) -> None:
         if done.returncode != 14 or desk.red() != {"host-stalls"}:
             break
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
-def test_plain_tests_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "test_other.py").write_text("def test_it():\n    pass\n", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "harness.plugin", "-q", str(tmp_path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0
-    assert "bench" not in done.stdout
