@@ -149,6 +149,12 @@ def a_run(
         return folder.path
 
 
+def reseal(path: Path) -> None:
+    """New manifests over what the files are now, on the day of the first seal."""
+    date = dict(line.split(": ") for line in (path / "bag-info.txt").read_text().splitlines())["Bagging-Date"]
+    bag.seal(path, path.name, date)
+
+
 def forge(path: Path, changed: dict[str, bytes]) -> None:
     """Change files of a run and make journal and manifests fit them, as who has the folder to himself could."""
     for name, data in changed.items():
@@ -174,8 +180,7 @@ def forge(path: Path, changed: dict[str, bytes]) -> None:
         previous = sha256(octets)
         lines.append(octets)
     (path / "data/journal.jsonl").write_bytes(b"".join(lines))
-    date = dict(line.split(": ") for line in (path / "bag-info.txt").read_text().splitlines())["Bagging-Date"]
-    bag.seal(path, path.name, date)
+    reseal(path)
 
 
 def result(path: Path) -> dict[str, Any]:
@@ -660,8 +665,7 @@ def test_a_changed_or_missing_journal_line_is_found_though_manifests_fit(mine: R
         ([*lines[:-1], lines[1][:20]], "torn line"),
     ):
         file.write_bytes(b"\n".join(changed))
-        date = dict(line.split(": ") for line in (path / "bag-info.txt").read_text().splitlines())["Bagging-Date"]
-        bag.seal(path, path.name, date)
+        reseal(path)
         assert said in look(path)
 
 
@@ -913,7 +917,7 @@ def test_joined_evidence_is_verified_up_to_signatures_and_said_to_need_the_house
     again, _ = judge_again(path, SHORT, reason="a journal came")
     original = json.loads((again / "data/original.json").read_bytes())
     (again / "data/original.json").write_bytes(canonical({**original, "attached": []}))
-    bag.seal(again, again.name, "2026-11-22")
+    reseal(again)
     done = check(again, "--level", 1)
     assert states(done)["bag"] == ["ok"]
     done = check(again)
