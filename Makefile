@@ -30,7 +30,7 @@ bench: $(VENV)/.core  ## print every performance figure the README quotes (an ho
 core: $(VENV)/.core
 
 lock:  ## renew requirements.lock from pyproject.toml
-	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
+	$(BIN)/pip-compile --quiet --extra dev --extra seal --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
 		--no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
 
 $(VENV)/.packages: requirements.lock

@@ -18,7 +18,7 @@ LEAST_RSA_BITS: Final = 3072
 """As strong as P-256 (NIST SP 800-57 part 1, table 2)."""
 
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-_INSTALL: Final = "pip install 'millicert[seal]' (or pyhanko) into this environment"
+_INSTALL: Final = "pip install pyhanko into this environment, or make .venv anew with make core"
 
 
 class SealError(HarnessError):
