@@ -29,6 +29,7 @@ from drivers.errors import (
     PortReplyError,
     PortTimeoutError,
 )
+from drivers.turn import turn
 
 QUIET_S: Final = 0.1
 """A session is drained when nothing has come for so long."""
@@ -240,20 +241,9 @@ class Port:
             self._owed = ""
             return octets
 
-    @contextlib.contextmanager
-    def turn(self, timeout_s: float | None = None) -> Iterator[None]:
+    def turn(self, timeout_s: float | None = None) -> contextlib.AbstractContextManager[None]:
         """The port to oneself for several exchanges. Raises PortTimeoutError when others keep it too long."""
-        within = self._within(timeout_s)
-        if not self._lock.acquire(timeout=within):
-            raise PortTimeoutError(
-                f"a turn at {self.resource} within {within:g} s",
-                "another exchange that takes longer",
-                "ask less often, or give each reader its own port",
-            )
-        try:
-            yield
-        finally:
-            self._lock.release()
+        return turn(self._lock, self.resource, self._within(timeout_s))
 
     def close(self) -> None:
         """End the session, and an exchange under way on a socket. Safe to call twice, from any thread."""

@@ -20,6 +20,7 @@ from drivers.errors import (
 )
 from drivers.port import Identity, Wire, closed, identity
 from drivers.stream import Stream
+from drivers.turn import turn
 
 QUIET_S: Final = 0.1
 """A session is drained when nothing has come for so long."""
@@ -158,20 +159,9 @@ class PromptSession:
             self._send(message, deadline)
             return self._block(deadline, message)
 
-    @contextlib.contextmanager
-    def turn(self, timeout_s: float | None = None) -> Iterator[None]:
+    def turn(self, timeout_s: float | None = None) -> contextlib.AbstractContextManager[None]:
         """The session to oneself for several exchanges. Raises PortTimeoutError when others keep it too long."""
-        within = self.timeout_s if timeout_s is None else timeout_s
-        if not self._lock.acquire(timeout=within):
-            raise PortTimeoutError(
-                f"a turn at {self.resource} within {within:g} s",
-                "another exchange that takes longer",
-                "ask less often, or give each reader its own session",
-            )
-        try:
-            yield
-        finally:
-            self._lock.release()
+        return turn(self._lock, self.resource, self.timeout_s if timeout_s is None else timeout_s)
 
     def close(self) -> None:
         """End it. Safe to call twice, from any thread."""

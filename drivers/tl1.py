@@ -27,6 +27,7 @@ from drivers.errors import (
 from drivers.port import Wire, closed
 from drivers.session import Player, Recorder, Transcript
 from drivers.stream import SocketStream, Stream
+from drivers.turn import turn
 
 MOST_OCTETS: Final = 16_000_000
 """Longest answer that is believed to be one: ten thousand rows of a port's power are a hundredth of it."""
@@ -269,20 +270,9 @@ class Tl1Session:
             self._dirty = False
             return answer
 
-    @contextlib.contextmanager
-    def turn(self, timeout_s: float | None = None) -> Iterator[None]:
+    def turn(self, timeout_s: float | None = None) -> contextlib.AbstractContextManager[None]:
         """The session to oneself for several commands. Raises PortTimeoutError when others keep it too long."""
-        within = self.timeout_s if timeout_s is None else timeout_s
-        if not self._lock.acquire(timeout=within):
-            raise PortTimeoutError(
-                f"a turn at {self.resource} within {within:g} s",
-                "another command that takes longer",
-                "ask less often, or give each reader its own session",
-            )
-        try:
-            yield
-        finally:
-            self._lock.release()
+        return turn(self._lock, self.resource, self.timeout_s if timeout_s is None else timeout_s)
 
     def announcements(self, timeout_s: float = 0.0) -> tuple[Message, ...]:
         """Autonomous messages since the last call, oldest first; waits so long for a first one.
