@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +18,7 @@ from benchmarks.rehearsal import short_policy
 from harness import order as work
 from harness.archive import farjournal, keys
 from harness.cli import app
-from harness.errors import SimulationError
 from harness.simulation.metro import Metro
-from harness.simulation.plant import FibrePath, LinkPlant
 
 ROOT = Path(__file__).resolve().parents[2]
 ENV = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -62,20 +59,6 @@ class Scene:
     journal: Path
     reflected: str
     certified: str
-
-
-@pytest.fixture(scope="module")
-def metro() -> Iterator[Metro]:
-    fibre = (FibrePath(length_m=40_000),)
-    try:
-        with Metro({"wire": LinkPlant(fibre, fibre)}, carrier="namespaces") as made:
-            made.fibre("wire").start()
-            yield made
-            made.fibre("wire").stop()
-    except SimulationError as why:
-        if os.geteuid() == 0 and Path("/proc/self/ns/net").exists():
-            raise
-        pytest.skip(f"wants network namespaces: {why.found}")
 
 
 def typed(*words: str | Path) -> tuple[int, str]:

@@ -8,17 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.rehearsal import short_policy
 from harness.archive.verify import sound, verify
-from harness.errors import SimulationError
 from harness.journal import read
 from harness.simulation.metro import Metro
-from harness.simulation.plant import FibrePath, LinkPlant
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "6d696c6c6963657274206b657920666f722074657374732c2033322062797465"
@@ -55,20 +52,6 @@ duration_s = 4
 size = 512
 flows = 2
 """
-
-
-@pytest.fixture
-def metro() -> Iterator[Metro]:
-    fibre = (FibrePath(length_m=40_000),)
-    try:
-        with Metro({"wire": LinkPlant(fibre, fibre)}, carrier="namespaces") as made:
-            made.fibre("wire").start()
-            yield made
-            made.fibre("wire").stop()
-    except SimulationError as why:
-        if os.geteuid() == 0 and Path("/proc/self/ns/net").exists():
-            raise
-        pytest.skip(f"wants network namespaces: {why.found}")
 
 
 class Pair:
@@ -161,9 +144,12 @@ def test_two_hosts_certify_and_stay_simulated_because_of_veth(metro: Metro, tmp_
     result = json.loads((folder / "data" / "result.json").read_text(encoding="utf-8"))
     assert any("veth" in fact for fact in result["simulated"])
     assert "SIMULATED" in done.stdout
-    for requirement in result["requirements"]:
-        for row in requirement["directions"]:
-            assert {statement["verdict"] for statement in row["statements"]} == {"PASS"}, row
+    rows = [row for requirement in result["requirements"] for row in requirement["directions"]]
+    assert {row["verdict"] for row in rows} == {"PASS"}, rows
+    said_by = {(statement["basis"], statement["verdict"]) for row in rows for statement in row["statements"]}
+    # a host that stalls for a moment lengthens the round trip, which then decides nothing
+    assert ("clock", "PASS") in said_by
+    assert said_by <= {("clock", "PASS"), ("clock-free", "PASS"), ("clock-free", "INDETERMINATE")}
     assert sound(verify(folder))
     kinds = [entry.kind for entry in read(pair.journal).entries]
     assert (kinds[0], kinds[-1]) == ("reflector.start", "reflector.end")
