@@ -19,6 +19,7 @@ from harness.archive.verify import sound, verify
 from harness.errors import ArchiveError
 from harness.journal import read
 from harness.samples import COLUMNS
+from tests.harness.archive.killing import AT_EVERY_CALL
 
 PLAN = {"title": "killed"}
 
@@ -48,36 +49,6 @@ def run(root, acknowledged=lambda n: None, parts=6):
         acknowledged(len(folder.journal.entries))
 """
 
-AT_EVERY_CALL = """
-def killed_at(root, moment):
-    calls = 0
-    def dying(true, half):
-        def call(*arguments, **named):
-            nonlocal calls
-            calls += 1
-            if calls == moment:
-                if half:
-                    true(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
-                os.kill(os.getpid(), signal.SIGKILL)
-            return true(*arguments, **named)
-        return call
-    os.write, os.fsync = dying(os.write, True), dying(os.fsync, False)
-    Path.replace, Path.mkdir = dying(Path.replace, False), dying(Path.mkdir, False)
-    log = os.open(root.with_name(root.name + ".log"), os.O_WRONLY | os.O_CREAT)
-    true_write = os.pwrite
-    run(root, lambda n: true_write(log, b"%06d" % n, 0))
-    os._exit(0)
-
-for moment in range(1, 1000):
-    child = os.fork()
-    if child == 0:
-        killed_at(Path(sys.argv[1]) / f"{moment:04}", moment)
-    _, status = os.waitpid(child, 0)
-    if not os.WIFSIGNALED(status):
-        sys.exit(os.waitstatus_to_exitcode(status))
-sys.exit(9)
-"""
-
 AT_ANY_TIME = """
 draw = random.Random(20260921)
 started = time.monotonic()
@@ -88,8 +59,8 @@ for moment in range(60):
     root = Path(sys.argv[1]) / f"{moment:04}"
     child = os.fork()
     if child == 0:
-        log = os.open(root.with_name(root.name + ".log"), os.O_WRONLY | os.O_CREAT)
-        run(root, lambda n: os.pwrite(log, b"%06d" % n, 0))
+        note = os.open(root.with_name(root.name + ".acknowledged"), os.O_WRONLY | os.O_CREAT)
+        run(root, lambda n: os.pwrite(note, b"%06d" % n, 0))
         os._exit(0)
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
@@ -111,8 +82,8 @@ def child(program: str, *arguments: str, wrapper: tuple[str, ...] = ()) -> subpr
 
 def check_remains(kit: Any, root: Path) -> bool:
     """Everything acknowledged is there, and the run goes on to a sound seal; whether its plan had been committed."""
-    log = root.with_name(root.name + ".log")
-    text = log.read_text() if log.exists() else ""
+    note = root.with_name(root.name + ".acknowledged")
+    text = note.read_text() if note.exists() else ""
     acknowledged = int(text) if text else 0
     found = unfinished(root, plan_hash(PLAN))
     if found is None:

@@ -27,6 +27,7 @@ from harness.canonical import sha256
 from harness.errors import ArchiveError, HarnessError
 from harness.journal import Instants
 from harness.report import logbook
+from tests.harness.archive.killing import AT_EVERY_CALL
 
 ORIGIN = "millicert.invalid/log/00ff"
 ITEM = item("bench", ["b", "a"], ["T1"])
@@ -419,43 +420,13 @@ import os, random, signal, sys, time
 from pathlib import Path
 from harness.archive.log import Log
 
-def run(root, acknowledged, most=10**9):
+def run(root, acknowledged, most=3):
     log = Log.of(root, False)
     k = 0
     while k < most:
         entry = log.append("amendment", run="r", text="x" * (k * 37 % 400))
         acknowledged(entry.n)
         k += 1
-"""
-
-AT_EVERY_CALL = """
-def killed_at(root, moment):
-    calls = 0
-    def dying(true, half):
-        def call(*arguments, **named):
-            nonlocal calls
-            calls += 1
-            if calls == moment:
-                if half:
-                    true(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
-                os.kill(os.getpid(), signal.SIGKILL)
-            return true(*arguments, **named)
-        return call
-    true_write = os.pwrite
-    os.write, os.fsync = dying(os.write, True), dying(os.fsync, False)
-    Path.replace, Path.mkdir = dying(Path.replace, False), dying(Path.mkdir, False)
-    note = os.open(root.with_name(root.name + ".acknowledged"), os.O_WRONLY | os.O_CREAT)
-    run(root, lambda n: true_write(note, b"%06d" % n, 0), 3)
-    os._exit(0)
-
-for moment in range(1, 1000):
-    child = os.fork()
-    if child == 0:
-        killed_at(Path(sys.argv[1]) / f"{moment:04}", moment)
-    _, status = os.waitpid(child, 0)
-    if not os.WIFSIGNALED(status):
-        sys.exit(os.waitstatus_to_exitcode(status))
-sys.exit(9)
 """
 
 AT_ANY_TIME = """
@@ -466,7 +437,7 @@ note = os.open(root.with_name("acknowledged"), os.O_RDWR | os.O_CREAT)
 for moment in range(int(sys.argv[2])):
     child = os.fork()
     if child == 0:
-        run(root, lambda n: os.pwrite(note, b"%06d" % n, 0))
+        run(root, lambda n: os.pwrite(note, b"%06d" % n, 0), 10**9)
         os._exit(0)
     was, end = os.pread(note, 6, 0), time.monotonic() + 5 * (draw.random() < 0.7)
     while os.pread(note, 6, 0) == was and time.monotonic() < end:
