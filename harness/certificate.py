@@ -402,7 +402,7 @@ def _flow(study: _Study, series: Series, lows: list[Column], width: int) -> _Flo
     got = series.received
     far_seq = rows.far_seq[got]
     again = restarts(far_seq)
-    lost = loss(got, rows.far_seq, restarted=again > 0)
+    lost = loss(got, rows.far_seq, restarted=again > 0, doubled=bool((rows.copies > 1).any()))
     flow = _Flow(
         series.flow,
         ports[series.flow] if series.flow < len(ports) else series.flow,

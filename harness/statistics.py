@@ -374,28 +374,49 @@ class Loss:
         return self.forward + self.backward + self.unknown
 
 
-def loss(received: npt.NDArray[np.bool_], far_seq: Column, restarted: bool = False) -> Loss:
-    """Where the packets of one flow were lost, rows in sending order.
+def loss(received: npt.NDArray[np.bool_], far_seq: Column, *, restarted: bool = False, doubled: bool = False) -> Loss:
+    """Where the packets of one flow were lost, at least; rows in sending order.
 
-    A stateful reflector counts what it receives: between two answered packets ``far_seq`` grows by one plus what was
-    lost on the way back. Gaps it cannot explain (order changed, duplicates, stateless, restarted) are unknown.
+    A stateful reflector numbers what it receives. Of the numbers between the least and the largest that came back,
+    those that did not are replies lost on the way back; of the packets sent between the first and the last answered
+    one, the other unanswered ones were lost on the way there. What lies outside is unknown; so is, where the order
+    changed, what lies as near to either end as any answered packet was displaced. Numbers given to copies prove
+    nothing of the way back (``doubled``), and none proves anything of a reflector that is stateless or began again
+    (``restarted``).
     """
     sent = int(received.shape[0])
     at = np.flatnonzero(received)
     total = sent - int(at.shape[0])
     if total == 0:
         return Loss(sent, 0, 0, 0, 0)
-    edges = np.concatenate(([-1], at, [sent]))
-    events = int(np.count_nonzero(np.diff(edges) > 1))
-    if restarted or at.shape[0] == 0 or int(far_seq[at].min()) < 0:
-        return Loss(sent, 0, 0, total, events)
-    gap = np.diff(np.concatenate(([-1], at)))
-    far = np.diff(np.concatenate(([-1], far_seq[at])))
-    holes = gap > 1
-    known = holes & (far >= 1) & (far <= gap)
-    backward = int((far[known] - 1).sum())
-    forward = int((gap[known] - far[known]).sum())
+    events = int(np.count_nonzero(np.diff(np.concatenate(([-1], at, [sent]))) > 1))
+    nothing = Loss(sent, 0, 0, total, events)
+    if restarted or at.shape[0] == 0:
+        return nothing
+    by_number = np.argsort(far_seq[at], kind="stable")
+    numbers = far_seq[at][by_number]
+    steps = np.diff(numbers)
+    if int(numbers[0]) < 0 or not bool((steps > 0).all()):
+        return nothing
+    inner = int(at[-1] - at[0]) + 1 - int(at.shape[0])
+    unseen = int(numbers[-1] - numbers[0]) + 1 - int(at.shape[0])
+    if unseen > inner:
+        return nothing
+    displaced = int(np.abs(at[by_number] - at).max())
+    forward = inner - unseen - _near_ends(at, displaced)
+    backward = 0 if doubled else unseen - _near_ends(numbers, displaced)
+    forward, backward = max(0, forward), max(0, backward)
     return Loss(sent, forward, backward, total - forward - backward, events)
+
+
+def _near_ends(present: Column, within: int) -> int:
+    """How many whole numbers between the first and the last of ``present``, ascending, are missing near either."""
+    first, last = int(present[0]), int(present[-1])
+    if within <= 0 or last - first <= 2 * within:
+        return last - first + 1 - int(present.shape[0]) if within > 0 else 0
+    low = int(np.searchsorted(present, first + within, side="right"))
+    high = int(present.shape[0]) - int(np.searchsorted(present, last - within, side="left"))
+    return (within + 1 - low) + (within + 1 - high)
 
 
 @dataclass(frozen=True)

@@ -1402,26 +1402,32 @@ class Loss:
         return self.forward + self.backward + self.unknown
 
 
-def losses(got: Sequence[bool], far: Sequence[int], restarted: bool) -> Loss:
-    """Between two answered packets the reflector's counter grows by one plus what was lost on the way back."""
-    found, silent = Loss(), 0
+def losses(got: Sequence[bool], far: Sequence[int], restarted: bool, doubled: bool) -> Loss:
+    """By the numbers that the reflector gave: those that did not come back were lost on the way back."""
+    found = Loss()
     at = [i for i, ok in enumerate(got) if ok]
     count = len(got) - len(at)
-    counting = bool(at) and not restarted and min(far[i] for i in at) >= 0
-    before, counted = -1, -1
-    for i in at:
-        gap = i - before
-        if gap > 1:
-            found.events += 1
-            grew = far[i] - counted
-            if counting and 1 <= grew <= gap:
-                found.backward += grew - 1
-                found.forward += gap - grew
-        before, counted = i, far[i]
-    silent = len(got) - 1 - before
-    found.events += silent > 0
-    found.unknown = count - found.forward - found.backward
+    found.events = sum(b - a > 1 for a, b in zip([-1, *at], [*at, len(got)]))
+    found.unknown = count
+    numbers = sorted(far[i] for i in at)
+    if not count or not at or restarted or numbers[0] < 0 or len(set(numbers)) < len(numbers):
+        return found
+    rows = at[-1] - at[0] + 1 - len(at)
+    unseen = numbers[-1] - numbers[0] + 1 - len(numbers)
+    if unseen > rows:
+        return found
+    moved = max(abs(i - j) for i, j in zip(at, sorted(at, key=lambda i: far[i])))
+    found.forward = max(0, rows - unseen - edges(at, moved))
+    found.backward = 0 if doubled else max(0, unseen - edges(numbers, moved))
+    found.unknown -= found.forward + found.backward
     return found
+
+
+def edges(present: Sequence[int], width: int) -> int:
+    """Numbers missing so near to the first or the last."""
+    first, last = present[0], present[-1]
+    near = [i for i in present if i - first <= width or last - i <= width]
+    return min(last - first + 1, 2 * (width + 1)) - len(near) if width else 0
 
 
 def begun_again(far: Sequence[int]) -> int:
@@ -2037,7 +2043,7 @@ def flow_of(st: Study, index: int, rows: Columns, end: int, lows: list[list[int]
     got = [bool(flag & RECEIVED) for flag in flags]
     far = [x for x, ok in zip(rows["far_seq"], got) if ok]
     again = begun_again(far)
-    lost = losses(got, rows["far_seq"], again > 0)
+    lost = losses(got, rows["far_seq"], again > 0, any(copies > 1 for copies in rows["copies"]))
     unanswered = sum(ok and NEVER in stamps for ok, *stamps in zip(got, rows["t1"], rows["t2"], rows["t3"], rows["t4"]))
     port = ports[index] if index < len(ports) else index
     flow = Flow(index, port, len(got), sum(got), lost, again, unanswered)

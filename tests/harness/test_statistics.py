@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.statistics import (
@@ -222,6 +222,62 @@ def test_a_gap_the_counter_cannot_explain_is_unknown() -> None:
     received = np.array([1, 0, 1], bool)
     assert loss(received, column(0, -1, 9)).unknown == 1  # duplicates on the way there
     assert loss(received, column(5, -1, 6)).forward == 1  # a session that was running before
+    assert loss(np.array([0, 1], bool), column(-1, 1)).unknown == 1  # nothing before it: numbers went to others too
+    assert loss(received, column(4, -1, 4)).unknown == 1  # no reflector that counts says a number twice
+    assert loss(received, column(0, -1, 2), doubled=True).unknown == 1  # the number may be a copy's
+
+
+def displaced(arriving: list[int]) -> int:
+    """How far, in packets sent, the farthest is from its place."""
+    return max((abs(a - b) for a, b in zip(arriving, sorted(arriving), strict=True)), default=0)
+
+
+@st.composite
+def ways(draw: st.DrawFn) -> Any:
+    """A flow whose packets are lost both ways, overtake and are copied: what came back, how many were lost where."""
+    n = draw(st.integers(2, 60))
+    chance = np.random.default_rng(draw(st.integers(0, 2**32)))
+    there, back, copied = (chance.random(n) < draw(st.sampled_from([0.0, 0.1, 0.4])) for _ in range(3))
+    overtaken = chance.random(n) < draw(st.sampled_from([0.0, 0.2]))
+    late = draw(st.integers(1, 4))
+    arriving = [i for _, i in sorted((i + (late + 0.5) * overtaken[i], i) for i in range(n) if not there[i])]
+    far, number, doubled = np.full(n, -1, np.int64), draw(st.integers(0, 9)), False
+    for i in arriving:
+        for copy in range(1 + copied[i]):
+            if not back[i] and far[i] < 0:
+                far[i] = number
+            elif not back[i] and copy:
+                doubled = True
+            number += 1
+    answered = [i for i in arriving if not back[i]]
+    # a packet displaced farther than any that came back is seen by nobody; neither is a copy that never came
+    hidden = displaced(arriving) > displaced(answered)
+    return far >= 0, far, doubled, int(there.sum()), int((back & ~there).sum()), hidden, bool(copied.any())
+
+
+@given(ways())
+@settings(max_examples=400)
+def test_no_more_is_said_lost_in_a_direction_than_was(way: Any) -> None:
+    received, far, doubled, there, back, hidden, copied = way
+    got = loss(received, far, doubled=doubled)
+    assert got.total == there + back
+    assert got.forward <= there or hidden
+    assert got.backward <= (0 if doubled else back) or (copied and not doubled)
+
+
+def test_reordering_hides_few_losses() -> None:
+    """20 % overtaken on the way there, 1 % lost on either way."""
+    chance, n = np.random.default_rng(7), 48_000
+    there = chance.random(n) < 0.01
+    back = (chance.random(n) < 0.01) & ~there
+    arrival = np.arange(n) + np.where(chance.random(n) < 0.2, 1.5, 0)
+    order = np.argsort(arrival[~there], kind="stable")
+    far = np.full(n, -1, np.int64)
+    far[np.flatnonzero(~there)[order]] = np.arange(order.shape[0])
+    far[back] = -1
+    got = loss(far >= 0, far)
+    assert 0 <= int(there.sum()) - got.forward <= 3
+    assert 0 <= int(back.sum()) - got.backward <= 3
 
 
 def test_reordering_of_rfc_4737() -> None:
