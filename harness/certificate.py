@@ -28,7 +28,7 @@ from harness.clock import ClockState
 from harness.link import Direction, Link
 from harness.measurement import Measurement
 from harness.policy import Policy, Requirement
-from harness.samples import FAR_INJECTED, FAR_VIRTUAL, SENT, SENT_LATE, SKIPPED, Column, one_clock_an_end
+from harness.samples import FAR_INJECTED, FAR_VIRTUAL, RECEIVED, SENT, SENT_LATE, SKIPPED, Column, one_clock_an_end
 from harness.series import Series, flows, worst_planes
 from harness.statistics import (
     LOST,
@@ -204,6 +204,7 @@ class _Flow:
     sent: int
     received: int
     lost: Loss
+    restarts: int
     summary: dict[Direction, dict[str, Json]] = field(default_factory=dict)
     unstamped: dict[tuple[Direction, str], int] = field(default_factory=dict)
     clock: dict[tuple[str, Direction], _Worst] = field(default_factory=dict)
@@ -255,6 +256,8 @@ class _Study:
     paths: list[gate.Jump] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     stalls: dict[str, Json] = field(default_factory=dict)
+    unsent: int = 0
+    """Packets of the flow that lacks most which never left."""
     end_ns: int = 0
     """End of the schedule, ns from the stream's start."""
     unfit: list[str] = field(default_factory=list)
@@ -366,6 +369,8 @@ def _study(m: Measurement, policy: Policy, loaded: Collection[str]) -> _Study:
     }
     for name in ("lost_forward", "lost_backward", "lost_unknown", "unstamped", "duplicated", "reordered", "restarts"):
         study.counts[name] = 0
+    never = np.bincount(m.samples.flow[(flags & (SENT | RECEIVED)) == 0])
+    study.unsent = int(never.max()) if never.shape[0] else 0
     study.below = dict.fromkeys(Direction, 0)
     study.negative = dict.fromkeys(Direction, 0)
     width = gate.window_width(m.stream)
@@ -402,13 +407,15 @@ def _flow(study: _Study, series: Series, lows: list[Column], width: int) -> _Flo
     got = series.received
     far_seq = rows.far_seq[got]
     again = restarts(far_seq)
-    lost = loss(got, rows.far_seq, restarted=again > 0, doubled=bool((rows.copies > 1).any()))
+    late = m.health.counters.get("late_replies", 0)  # of which flow is not known
+    lost = loss(got, rows.far_seq, restarted=again > 0, doubled=bool((rows.copies > 1).any()), late=late)
     flow = _Flow(
         series.flow,
         ports[series.flow] if series.flow < len(ports) else series.flow,
         len(series),
         int(np.count_nonzero(got)),
         lost,
+        again,
     )
     scheduled = np.ascontiguousarray(rows.scheduled)
     edges = np.searchsorted(scheduled, np.arange(lows[0].shape[0] + 1, dtype=np.int64) * width)
@@ -639,7 +646,11 @@ def _worst_window(
     if not found:
         empty = Ordered(np.empty(0, np.int64))
         return _Worst(estimate(empty, empty, planned, p=_HALF, alpha=alpha), 0, 0, tuple(strip), Fraction(0))
-    worst, ordered, start = max(found, key=lambda f: (f[0].upper, f[0].value))
+    # one that fails by itself is shown with its own figures
+    failing = [f for f in found if f[0].lower > 2 * requirement.limit_ns - guard]
+    worst, ordered, start = (
+        max(failing, key=lambda f: f[0].lower) if failing else max(found, key=lambda f: (f[0].upper, f[0].value))
+    )
     lower = max(f[0].lower for f in found)
     worst = Estimate(worst.value, worst.upper, lower, worst.n, worst.vif, worst.p, worst.alpha)
     if least is None:
@@ -663,6 +674,10 @@ def _round_trip(study: _Study, series: Series, flow: _Flow, scheduled: Column) -
         flow.minimum_net = int((round_trip - turnaround.clip(0))[both].min())
     # a reflector that states no time between T2 and T3 does not say how long it took: nothing to subtract
     both &= turnaround > 0
+    for direction in Direction:
+        doubtful = series.doubtful(direction)
+        if doubtful is not None:
+            both &= ~doubtful
     net = (round_trip - turnaround)[both]
     net.sort()
     for requirement in study.judged.values():
@@ -677,7 +692,11 @@ def _round_trip(study: _Study, series: Series, flow: _Flow, scheduled: Column) -
             joint = 1 - 2 * (1 - requirement.quantile)
             if joint > 0:
                 # a pair lost in either direction is infinite in one of them
-                gone = max(0, flow.lost.total - gate.own_losses(study.measurement.health))
+                counters = study.measurement.health.counters
+                late = counters.get("late_replies", 0)
+                gone = max(0, flow.lost.total - gate.own_losses(study.measurement.health) - late)
+                if flow.restarts or counters.get("reflector_restarts", 0):
+                    gone = 0  # what a reflector did not answer while it was away is no loss of the link
                 low = Ordered(net, lost=gone, unknown=len(series) - gone - int(net.shape[0]))
                 pairs = np.where(both, round_trip - turnaround, np.where(round_trip == LOST, LOST, UNKNOWN))
                 vif = max(Fraction(*requirement.vif_plan), _vif(pairs, low.quantile(joint)))
@@ -758,7 +777,9 @@ def _gates(study: _Study, calibration_gate: gate.Gate, minima: gate.Minima) -> N
     fewest = min((f.sent for f in study.flows), default=0)
     for requirement in study.judged.values():
         share = (1 - requirement.quantile) / 4
-        found.append(gate.own_loss(requirement.id, m.health, fewest, (share.numerator, share.denominator)))
+        found.append(
+            gate.own_loss(requirement.id, m.health, study.unsent, fewest, (share.numerator, share.denominator))
+        )
         for direction in Direction:
             expanded = study.budgets[direction].expanded
             found.append(

@@ -441,10 +441,12 @@ def jumps(minima: Minima, threshold_ns: int) -> list[Jump]:
     """Changes of level by the decomposition of metrology 3.3, minima of up to 3 windows against each other.
 
     One window between the two sides is skipped: the change may lie inside it. A step is seen within 4 windows (1 s;
-    3 windows of 500 ms below 80 packets a second, 1.5 s).
+    3 windows of 500 ms below 80 packets a second, 1.5 s). Windows in which nothing came back are passed over, so that
+    what changed in an outage shows after it.
     """
     reach = 3 if minima.width_ns <= 250_000_000 else 2
-    f, b = minima.forward, minima.backward
+    filled = np.flatnonzero(minima.filled)
+    f, b = minima.forward[filled], minima.backward[filled]
     n = int(f.shape[0])
     if n < 5:
         return []
@@ -467,7 +469,12 @@ def jumps(minima: Minima, threshold_ns: int) -> list[Jump]:
         for run in np.split(at, np.flatnonzero(np.diff(at) > reach) + 1) if at.shape[0] else []:
             size = np.abs(df[run] - db[run]) if kind == "clock" else np.maximum(np.abs(df[run]), np.abs(db[run]))
             best = int(run[int(size.argmax())])
-            jump = Jump(best * minima.width_ns, int(df[best]), int(db[best]), "clock" if kind == "clock" else "path")
+            jump = Jump(
+                int(filled[best]) * minima.width_ns,
+                int(df[best]),
+                int(db[best]),
+                "clock" if kind == "clock" else "path",
+            )
             found.append(jump)
     clocks = [j.at_ns for j in found if j.kind == "clock"]
     near = 2 * (reach + 1) * minima.width_ns  # a window beside a clock step can look like a path change
@@ -638,15 +645,19 @@ def own_losses(health: Health) -> int:
     return sum(health.counters.get(name, 0) for name in OWN_LOSSES)
 
 
-def own_loss(requirement: str, health: Health, fewest: int, most: tuple[int, int]) -> Gate:
-    """The ends lost few packets themselves: at most the share ``most``, a quarter of 1 - p, of the smallest flow.
+def own_loss(requirement: str, health: Health, unsent: int, fewest: int, most: tuple[int, int]) -> Gate:
+    """The ends withheld few packets: at most the share ``most``, a quarter of 1 - p, of the smallest flow.
 
-    A FAIL counts none of them (`own_losses`), so that only what stands without it rests on this.
+    They lost them, or never sent them: ``unsent`` of the flow that lacks most. What was not asked was not answered in
+    time: a port that is held back while the link is slow leaves out just the slow packets. A FAIL counts no loss of
+    the ends (`own_losses`), so that only what stands without it rests on this.
     """
     said = [f"{health.counters[name]} {name}" for name in OWN_LOSSES if health.counters.get(name, 0)]
+    if unsent:
+        said.append(f"{unsent} of one flow never sent")
     return Gate(
         "own-loss",
-        _state(own_losses(health) * most[1] > most[0] * fewest),
+        _state((own_losses(health) + unsent) * most[1] > most[0] * fewest),
         ALL,
         ", ".join(said) or "none",
         f"<= {most[0]}/{most[1]} of a flow of {fewest} packets",

@@ -374,7 +374,9 @@ class Loss:
         return self.forward + self.backward + self.unknown
 
 
-def loss(received: npt.NDArray[np.bool_], far_seq: Column, *, restarted: bool = False, doubled: bool = False) -> Loss:
+def loss(
+    received: npt.NDArray[np.bool_], far_seq: Column, *, restarted: bool = False, doubled: bool = False, late: int = 0
+) -> Loss:
     """Where the packets of one flow were lost, at least; rows in sending order.
 
     A stateful reflector numbers what it receives. Of the numbers between the least and the largest that came back,
@@ -382,7 +384,7 @@ def loss(received: npt.NDArray[np.bool_], far_seq: Column, *, restarted: bool = 
     one, the other unanswered ones were lost on the way there. What lies outside is unknown; so is, where the order
     changed, what lies as near to either end as any answered packet was displaced. Numbers given to copies prove
     nothing of the way back (``doubled``), and none proves anything of a reflector that is stateless or began again
-    (``restarted``).
+    (``restarted``). As many as ``late`` replies came after t_max: whichever way took so long, they were not lost there.
     """
     sent = int(received.shape[0])
     at = np.flatnonzero(received)
@@ -404,7 +406,7 @@ def loss(received: npt.NDArray[np.bool_], far_seq: Column, *, restarted: bool = 
         return nothing
     displaced = int(np.abs(at[by_number] - at).max())
     forward = inner - unseen - _near_ends(at, displaced)
-    backward = 0 if doubled else unseen - _near_ends(numbers, displaced)
+    backward = 0 if doubled else unseen - _near_ends(numbers, displaced) - late
     forward, backward = max(0, forward), max(0, backward)
     return Loss(sent, forward, backward, total - forward - backward, events)
 

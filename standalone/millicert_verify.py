@@ -1402,7 +1402,7 @@ class Loss:
         return self.forward + self.backward + self.unknown
 
 
-def losses(got: Sequence[bool], far: Sequence[int], restarted: bool, doubled: bool) -> Loss:
+def losses(got: Sequence[bool], far: Sequence[int], restarted: bool, doubled: bool, late: int) -> Loss:
     """By the numbers that the reflector gave: those that did not come back were lost on the way back."""
     found = Loss()
     at = [i for i, ok in enumerate(got) if ok]
@@ -1418,7 +1418,7 @@ def losses(got: Sequence[bool], far: Sequence[int], restarted: bool, doubled: bo
         return found
     moved = max(abs(i - j) for i, j in zip(at, sorted(at, key=lambda i: far[i])))
     found.forward = max(0, rows - unseen - edges(at, moved))
-    found.backward = 0 if doubled else max(0, unseen - edges(numbers, moved))
+    found.backward = 0 if doubled else max(0, unseen - edges(numbers, moved) - late)
     found.unknown -= found.forward + found.backward
     return found
 
@@ -2012,7 +2012,7 @@ def worst_window(
 ) -> Deciding:
     """The window whose median is worst; ``sure``: delays that a FAIL may count, None: no delay proves one."""
     alpha, alpha_low = asked.alphas(len(windows))
-    best: tuple[Estimate, Sorted, int] | None = None
+    best: tuple[tuple[int, ...], Estimate, Sorted, int] | None = None
     strips, worth, lowers = [], [], []
     for start, a, b in windows:
         part = delays[a:b]
@@ -2028,11 +2028,14 @@ def worst_window(
         worth.append(got.n_eff)
         lowers.append(got.lower)
         strips.append(strip(start, high, got.upper))
-        if best is None or (got.upper, got.value) > (best[0].upper, best[0].value):
-            best = got, high, start
+        # a window that fails by itself comes before one that only cannot pass
+        fails = got.lower > 2 * asked.r["limit_ns"] - guard
+        weight = (True, got.lower) if fails else (False, got.upper, got.value)
+        if best is None or weight > best[0]:
+            best = weight, got, high, start
     if best is None:
         return Deciding(Estimate(INFINITE, INFINITE, NEVER, 0, asked.vif), 0, 0, strips, Fraction(0))
-    got, high, start = best
+    _, got, high, start = best
     worst = Estimate(got.value, got.upper, max(lowers), got.n, got.vif)
     return Deciding(worst, high.above(guard), high.above(asked.r["limit_ns"]), strips, min(worth), start)
 
@@ -2043,7 +2046,8 @@ def flow_of(st: Study, index: int, rows: Columns, end: int, lows: list[list[int]
     got = [bool(flag & RECEIVED) for flag in flags]
     far = [x for x, ok in zip(rows["far_seq"], got) if ok]
     again = begun_again(far)
-    lost = losses(got, rows["far_seq"], again > 0, any(copies > 1 for copies in rows["copies"]))
+    doubled, late = any(copies > 1 for copies in rows["copies"]), st.counters.get("late_replies", 0)
+    lost = losses(got, rows["far_seq"], again > 0, doubled, late)
     unanswered = sum(ok and NEVER in stamps for ok, *stamps in zip(got, rows["t1"], rows["t2"], rows["t3"], rows["t4"]))
     port = ports[index] if index < len(ports) else index
     flow = Flow(index, port, len(got), sum(got), lost, again, unanswered)
@@ -2127,7 +2131,12 @@ def without_clocks(st: Study, flow: Flow, rows: Columns, got: list[bool], end: i
     flow.round_trip = min((x for x in trip if NEVER < x < INFINITE), default=None)
     both = [(x, t) for x, t in zip(trip, turn) if NEVER < x < INFINITE and t != NEVER]
     flow.net = min((x - max(t, 0) for x, t in both), default=None)
-    net = sorted(x - t for x, t in both if t > 0)
+    stray = [
+        any(plane != USER and (flag >> (2 * k)) & 3 <= USER for k, plane in enumerate(st.planes))
+        for flag in rows["flags"]
+    ]
+    turn = array("q", [0 if doubt else t for t, doubt in zip(turn, stray)])  # as one that states no time: no proof
+    net = sorted(x - t for x, t in zip(trip, turn) if NEVER < x < INFINITE and t > 0)
     for requirement in limits:
         asked = Asked(requirement, st.flow_count)
         guard = asked.guard(free_budget(st.policy, requirement["limit_ns"]))
@@ -2140,7 +2149,9 @@ def without_clocks(st: Study, flow: Flow, rows: Columns, got: list[bool], end: i
         joint = 1 - 2 * (1 - asked.p)
         if joint > 0:
             # a pair lost in either direction is infinite in one of them
-            gone = max(0, flow.lost.total - st.own_losses)
+            gone = max(0, flow.lost.total - st.own_losses - st.counters.get("late_replies", 0))
+            if flow.restarts or st.counters.get("reflector_restarts", 0):
+                gone = 0  # what a reflector did not answer while it was away is no loss of the link
             sample = Sorted(net, gone, flow.sent - gone - len(net))
             pairs = [
                 x - t if NEVER < x < INFINITE and t != NEVER and t > 0 else INFINITE if x == INFINITE else NEVER
@@ -2295,12 +2306,15 @@ def jumps(f: list[int], b: list[int], width: int, threshold: int) -> tuple[list[
     The minima of up to 3 windows (2 of the wide ones) before a window against those after it: opposite changes of
     both directions are the clock's, others the path's.
     """
-    reach, n = (3 if width <= 250_000_000 else 2), len(f)
+    reach = 3 if width <= 250_000_000 else 2
+    filled = [
+        k for k, (x, y) in enumerate(zip(f, b)) if INFINITE not in (x, y)
+    ]  # what changed in an outage shows after it
+    f, b, n = [f[k] for k in filled], [b[k] for k in filled], len(filled)
     changes = {}
     for k in range(2, n - 2):
         sides = [min(x[max(0, k - reach) : k]) for x in (f, b)], [min(x[k + 1 : k + 1 + reach]) for x in (f, b)]
-        if INFINITE not in sides[0] + sides[1]:
-            changes[k] = (sides[1][0] - sides[0][0], sides[1][1] - sides[0][1])
+        changes[k] = (sides[1][0] - sides[0][0], sides[1][1] - sides[0][1])
     clock = {k: c for k, c in changes.items() if c[0] * c[1] < 0 and min(abs(c[0]), abs(c[1])) > threshold}
     path = {k: c for k, c in changes.items() if k not in clock and max(abs(c[0]), abs(c[1])) > 2 * threshold}
 
@@ -2312,7 +2326,7 @@ def jumps(f: list[int], b: list[int], width: int, threshold: int) -> tuple[list[
             else:
                 runs.append([k])
         best = [max(run, key=lambda k: int(size(of[k]))) for run in runs]
-        return [(k * width, *of[k]) for k in best]
+        return [(filled[k] * width, *of[k]) for k in best]
 
     clocks = peaks(clock, lambda c: abs(c[0] - c[1]))
     near = 2 * (reach + 1) * width  # a window beside a step of the clock can look like a change of the path
@@ -2361,7 +2375,10 @@ def requirement_gates(st: Study, requirement: dict[str, Any]) -> Iterator[Gate]:
     """What one requirement asks of the run: own losses, U, stamps, stalls of the host."""
     name, share = requirement["id"], (1 - Fraction(*requirement["p"])) / 4
     fewest = min((f.sent for f in st.flows), default=0)
-    yield Gate("own-loss", colour(st.own_losses > share * fewest), ALL, "", name, True)
+    flow, flags = st.m.rows["flow"], st.m.rows["flags"]
+    never = collections.Counter(each for each, flag in zip(flow, flags) if not flag & (SENT | RECEIVED))
+    withheld = st.own_losses + max(never.values(), default=0)
+    yield Gate("own-loss", colour(withheld > share * fewest), ALL, "", name, True)
     for way in WAYS:
         wide = st.budgets[way].expanded > requirement["u_gate_refuse_ns"] * 1000
         yield Gate("uncertainty", colour(wide), CLOCK, way, name)

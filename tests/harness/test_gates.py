@@ -305,17 +305,49 @@ def late(m: Any) -> Any:
     return replace(m, samples=replace(s, flags=np.where(np.arange(len(s)) % 3 == 0, s.flags | SENT_LATE, s.flags)))
 
 
-@pytest.mark.parametrize("alter", [unsent, late])
-def test_a_schedule_not_kept_voids_every_pass_but_no_fail(told: Judge, alter: Callable[[Any], Any]) -> None:
+@pytest.mark.parametrize(("alter", "why"), [(unsent, {"schedule", "own-loss"}), (late, {"schedule"})])
+def test_a_schedule_not_kept_voids_every_pass_but_no_fail(
+    told: Judge, alter: Callable[[Any], Any], why: set[str]
+) -> None:
     result = told(alter)
-    assert red(result) == {"schedule"}
+    assert red(result) == why
     assert verdicts(result, "clock") == verdicts(result, "clock-free") == {"INVALID"}
     assert result["verdict"] == "INVALID"
     slow = told(alter, forward=1_500_000)
     assert slow["verdict"] == "FAIL"
     forward = slow["requirements"][0]["directions"][0]
     assert forward["verdict"] == "FAIL"
-    assert forward["statements"][0]["gates_red"] == ["schedule"]
+    assert "schedule" in forward["statements"][0]["gates_red"]
+
+
+def never_sent(gone: Any) -> Callable[[Any], Any]:
+    """The rows were scheduled, and did not leave."""
+
+    def alter(m: Any) -> Any:
+        s = m.samples
+        stamps = {n: np.where(gone, MISSING, getattr(s, n)) for n in ("t1", "t2", "t3", "t4")}
+        return replace(m, samples=replace(s, **stamps, flags=np.where(gone, SKIPPED, s.flags)))
+
+    return alter
+
+
+def test_packets_that_would_have_been_slow_may_not_be_left_out(told: Judge) -> None:
+    slow = (np.arange(ROWS) >= 20_000) & (np.arange(ROWS) < 20_440)  # 0.9 %
+    late = {"extra_forward": np.where(slow, 5_000_000, 0)}
+    assert service_row(told(**late), 0)["verdict"] == "FAIL"
+    result = told(never_sent(slow), **late)
+    assert red(result) == {"own-loss"}
+    assert result["verdict"] == "INVALID"
+    found = next(g for g in result["gates"] if g["id"] == "own-loss" and g["state"] == "red")
+    assert "440 of one flow never sent" in found["found"]
+    few = np.arange(ROWS) < 11
+    assert red(told(never_sent(few))) == set()
+
+
+def test_a_flow_of_which_nothing_left_is_no_pass(told: Judge) -> None:
+    result = told(never_sent(np.arange(ROWS) % 128 == 7), flows=128)  # 0.8 % of the packets
+    assert red(result) == {"own-loss"}
+    assert result["verdict"] == "INVALID"
 
 
 def parse_policy(**changes: object) -> Policy:
@@ -398,6 +430,50 @@ def test_a_restarted_reflector_cannot_say_where_packets_were_lost(told: Judge) -
     counts = result["streams"][0]["counts"]
     assert (counts["lost_forward"], counts["lost_unknown"]) == (0, 12)
     assert verdicts(result, "clock") <= {"PASS", "INDETERMINATE"}
+
+
+@pytest.mark.parametrize("outage_s", [1.0, 1.25, 1.5, 2.0, 4.0])
+def test_a_clock_that_steps_while_nothing_comes_back_is_found(told: Judge, outage_s: float) -> None:
+    lost = np.flatnonzero(np.abs(np.arange(ROWS) / 4_000 - 6) < outage_s / 2)
+    result = told(step=-500_000, lost_forward=lost)
+    assert "step" in red(result)
+    assert "step" not in red(told(lost_forward=lost))
+
+
+def test_a_stray_stamp_proves_nothing_against_the_pair(told: Judge) -> None:
+    def stray(m: Any) -> Any:
+        late = np.arange(ROWS) % 125 == 0  # 0.8 %
+        flags = np.where(late, (m.samples.flags & ~(3 << 6)) | (USER << 6), m.samples.flags)
+        return replace(m, samples=replace(m.samples, t4=m.samples.t4 + np.where(late, 2_000_000, 0), flags=flags))
+
+    assert told(stray)["verdict"] != "FAIL"
+    assert told(stray, evidence=())["verdict"] != "FAIL"
+
+
+def test_replies_after_t_max_are_no_losses_of_the_way_back(told: Judge) -> None:
+    gone = {"lost_backward": np.arange(5, ROWS - 5, 50)}
+    late = counted(late_replies=960)
+    assert service_row(told(**gone), 1)["verdict"] == "FAIL"
+    assert service_row(told(late, **gone), 1)["verdict"] == "INDETERMINATE"
+    assert told(late, **gone, evidence=())["verdict"] != "FAIL"
+
+
+def test_what_a_reflector_did_not_answer_while_it_was_away_fails_no_pair(told: Judge) -> None:
+    gone = {"lost_forward": np.arange(5, ROWS - 5, 50), "evidence": ()}
+    assert told(**gone)["verdict"] == "FAIL"
+    assert told(counted(reflector_restarts=1), **gone)["verdict"] != "FAIL"
+
+
+def test_a_window_that_fails_is_shown_with_its_own_figures(told: Judge, rehearsal: Policy) -> None:
+    optical = rehearsal.requirements[0].model_copy(update={"window_s": 2})
+    policy = rehearsal.model_copy(update={"requirements": (optical, *rehearsal.requirements[1:])})
+    row = np.arange(ROWS)
+    slow = np.where(row // 8_000 == 1, 1_200_000, 0)
+    thin = np.flatnonzero((row // 8_000 == 3) & (row % 8_000 > 1_500))  # most lost: no upper bound
+    result = told(policy=policy, extra_forward=slow, lost_forward=thin)
+    said = result["requirements"][0]["directions"][0]["statements"][0]
+    assert (said["verdict"], said["window_start_s"]) == ("FAIL", 2)
+    assert said["lower_ns"] <= said["estimate_ns"] <= said["upper_ns"]
 
 
 # --- losses that are not the link's -------------------------------------------------------------------------------

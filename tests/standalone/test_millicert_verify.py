@@ -38,7 +38,7 @@ from harness.clock import ClockState, Part
 from harness.journal import FIRST
 from harness.link import Route
 from harness.measurement import Measurement
-from harness.samples import KERNEL, MISSING, NIC, USER, Samples, Stalls
+from harness.samples import KERNEL, MISSING, NIC, SKIPPED, USER, Samples, Stalls
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "standalone" / "millicert_verify.py"
@@ -241,6 +241,24 @@ def stalled(m: Measurement, late_ns: int) -> Measurement:
     return replace(m, stalls=Stalls(row, row % 2, np.full(len(row), late_ns)))
 
 
+def overtaken(m: Measurement) -> Measurement:
+    """Requests overtake each other on the way there."""
+    far = m.samples.far_seq.copy()
+    for start in np.flatnonzero((far[:-4] >= 0) & (far[4:] >= 0))[::50]:
+        far[[start, start + 4]] = far[[start + 4, start]]
+    changed: Measurement = synthetic.change(m, far_seq=far)
+    return changed
+
+
+def unsent(m: Measurement, rows: Any) -> Measurement:
+    """Rows of the schedule that never left."""
+    columns = {name: getattr(m.samples, name).copy() for name in ("t1", "t2", "t3", "t4", "flags")}
+    for name, column in columns.items():
+        column[rows] = SKIPPED if name == "flags" else MISSING
+    changed: Measurement = synthetic.change(m, **columns)
+    return changed
+
+
 def counting(m: Measurement, **counters: int) -> Measurement:
     """What the ends of the measurement counted themselves."""
     return replace(m, health=replace(m.health, counters=counters))
@@ -342,6 +360,20 @@ STORIES: dict[str, tuple[list[Measurement], str]] = {
     ),
     "interrupted": ([synthetic.tell(replace(BASE, interrupted="SIGINT", duration_s=60, steps=(-5_000_000,)))], SHORT),
     "real, under a rehearsal policy": ([synthetic.tell(replace(BASE, simulated=()))], SHORT),
+    "a step in an outage": (
+        [synthetic.tell(replace(BASE, step=-200_000, step_at_s=3, lost_forward=np.arange(1_000, 2_000)))], SHORT,
+    ),
+    "overtaken and lost": (
+        [overtaken(synthetic.tell(replace(LOADED, lost_forward=FEW[:7], lost_backward=FEW[7:])))], TALLY,
+    ),
+    "answers too late": (
+        [counting(synthetic.tell(replace(LOADED, lost_backward=np.arange(0, N, 9))), late_replies=300)], TALLY,
+    ),
+    "some never sent": ([unsent(synthetic.tell(LOADED), np.arange(700, 760))], TALLY),
+    "a window that fails, a window that is thin": (
+        [synthetic.tell(replace(BASE, extra_forward=np.where(np.arange(N) < N // 2, 1_200_000, 0),
+                                lost_forward=np.arange(N // 2 + 20, N - 20)))], SHORT,
+    ),
     "nothing": ([], SHORT),
 }  # fmt: skip
 
