@@ -37,6 +37,7 @@ class StepDetector:
     threshold_ns: int
     tolerance_ppb: int
     steps: tuple[int, ...]
+    rate_ppb: int
     def __init__(
         self,
         threshold_ns: int = 20_000,

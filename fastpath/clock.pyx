@@ -182,6 +182,8 @@ class StepDetector:
         self.tolerance_ppb = tolerance_ppb
         self.steps = ()
         """Every step seen, in ns, in order."""
+        self.rate_ppb = 0
+        """Largest correction of the clock's rate (adjtimex freq and tick) that the kernel was told, either sign, ppb."""
         self._read = read_pair if read is None else read
         self._kernel = adjtimex if kernel is None else kernel
         self._last = self._read()
@@ -190,6 +192,7 @@ class StepDetector:
     def _rate_range(self):
         kernel = self._kernel()
         rate = kernel["freq_ppb"] + (kernel["tick_us"] - 10_000) * 100_000
+        self.rate_ppb = max(self.rate_ppb, abs(rate))
         slew = 500_000 if kernel["offset_ns"] else 0  # the PLL's largest slew rate, MAXFREQ
         return rate - slew, rate + slew
 

@@ -748,6 +748,7 @@ def _gates(study: _Study, calibration_gate: gate.Gate, minima: gate.Minima) -> N
         *(gate.clock_agreement(site.name, m.evidence) for site in (m.link.near, m.link.far)),
         gate.leap(m.evidence),
         gate.kernel_steps(m.health),
+        *filter(None, [gate.near_rate(m.health, policy, study.planes)]),
         gate.time_scale(study.minimum(Direction.FORWARD), study.minimum(Direction.BACKWARD), m.evidence),
     ]
     for direction in Direction:

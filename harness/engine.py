@@ -221,7 +221,7 @@ def run(
     sink(sender.take())
     stepped.extend(steps.poll())
     return Outcome(
-        counters=sender.counters(),
+        counters={**sender.counters(), "near_rate_ppb": steps.rate_ppb},
         started_ns=started,
         ended_ns=core_clock.now_realtime(),
         clock_steps_ns=tuple(stepped),

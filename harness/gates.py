@@ -16,7 +16,7 @@ from harness.errors import ArchiveError
 from harness.link import Link
 from harness.measurement import Calibration, Health, Measurement
 from harness.policy import Policy
-from harness.samples import RECEIVED, SENT, Column, Samples
+from harness.samples import NIC, RECEIVED, SENT, Column, Samples
 from harness.statistics import LOST
 from harness.stream import Stream
 from harness.uncertainty import ClockClaim, bracket_budget
@@ -273,6 +273,26 @@ def kernel_steps(health: Health) -> Gate:
         "no step of CLOCK_REALTIME against CLOCK_MONOTONIC_RAW",
         "停止会跳变时钟的程序后重测",
         "stop what steps the clock, measure again",
+    )
+
+
+def near_rate(health: Health, policy: Policy, planes: Sequence[int]) -> Gate | None:
+    """The near clock, which times round trips, was not slewed faster than the budget allows; None where nobody looked.
+
+    A clock that is far off may be slewed by more than a frequency correction: the tick allows 10 %.
+    """
+    if "near_rate_ppb" not in health.counters:
+        return None
+    found = health.counters["near_rate_ppb"]
+    own = NIC in (planes[0], planes[3])  # a card's clock has a rate of its own
+    return Gate(
+        "near-rate",
+        "not-applicable" if own else _state(found > policy.near_rate_ppb),
+        ALL,
+        f"rate corrected by at most {found} ppb",
+        f"<= {policy.near_rate_ppb} ppb",
+        "等近端时钟调整结束后重测",
+        "let what slews the near clock finish, measure again",
     )
 
 

@@ -2217,6 +2217,9 @@ def evidence_gates(st: Study) -> Iterator[Gate]:
     known = any(each is not None for each in leaps)
     yield Gate("leap", "red" if any(leaps) else "green" if known else "not-applicable", CLOCK)
     yield Gate("kernel-steps", colour(bool(st.m.facts["health"].get("clock_steps_ns"))), CLOCK)
+    if "near_rate_ppb" in st.counters:
+        fast = colour(st.counters["near_rate_ppb"] > st.policy["near_rate_ppb"])
+        yield Gate("near-rate", "not-applicable" if NIC in (st.planes[0], st.planes[3]) else fast, ALL)
     yield Gate("time-scale", colour(scales_mixed(st)), CLOCK)
 
 

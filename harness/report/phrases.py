@@ -169,6 +169,7 @@ GATES: Final[dict[str, Phrase]] = {
     "clock-agreement": Phrase("时钟来源一致", "Agreement of sources"),
     "leap": Phrase("闰秒", "Leap second"),
     "kernel-steps": Phrase("系统时钟阶跃", "Kernel clock steps"),
+    "near-rate": Phrase("近端时钟速率", "Rate of the near clock"),
     "time-scale": Phrase("时间尺度", "Time scale"),
     "floor": Phrase("物理下限", "Physical floor"),
     "round-trip-floor": Phrase("往返物理下限", "Round-trip floor"),

@@ -93,6 +93,7 @@ def test_a_step_is_seen_and_told_in_ns(step: int, freq: int) -> None:
     detector = bench.detector()
     bench.run(SECOND)
     assert detector.poll() == []
+    assert detector.rate_ppb == abs(freq)
     bench.run(SECOND, step)
     (seen,) = detector.poll()
     assert abs(seen - step) <= 5_000

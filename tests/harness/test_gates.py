@@ -15,7 +15,7 @@ from harness.clock import ClockState
 from harness.gates import Minima, jumps, slope_ppt, step_threshold, text
 from harness.link import Route
 from harness.policy import Policy, parse
-from harness.samples import KERNEL, MISSING, SENT_LATE, SKIPPED, USER, Stalls
+from harness.samples import KERNEL, MISSING, NIC, SENT_LATE, SKIPPED, USER, Stalls
 
 Result = dict[str, Any]
 Judge = Callable[..., Result]
@@ -513,6 +513,17 @@ def test_our_own_losses_are_not_the_links(told: Judge, name: str, lost: str) -> 
     # what remains without them still fails
     assert told(counted(**{name: 100}), **gone)["verdict"] == "FAIL"
     assert told(counted(**{name: 960}), forward=1_500_000)["verdict"] == "FAIL"
+
+
+def test_a_near_clock_that_is_slewed_fast_times_no_round_trip(told: Judge) -> None:
+    fast = counted(near_rate_ppb=83_333_000)  # chrony far off, by the tick
+    for truth in (300_000, 1_500_000):
+        result = told(fast, forward=truth, evidence=())
+        assert "near-rate" in red(result)
+        assert result["verdict"] == "INVALID"
+    assert red(told(counted(near_rate_ppb=500_000))) == set()
+    card = NIC | NIC << 2 | NIC << 4 | NIC << 6
+    assert "near-rate" not in red(told(fast, planes=card, calibrated=False))
 
 
 def test_a_few_own_losses_are_reported_only(told: Judge) -> None:

@@ -374,6 +374,7 @@ STORIES: dict[str, tuple[list[Measurement], str]] = {
         [synthetic.tell(replace(BASE, extra_forward=np.where(np.arange(N) < N // 2, 1_200_000, 0),
                                 lost_forward=np.arange(N // 2 + 20, N - 20)))], SHORT,
     ),
+    "a near clock slewed fast": ([counting(synthetic.tell(BASE), near_rate_ppb=83_333_000)], SHORT),
     "nothing": ([], SHORT),
 }  # fmt: skip
 
