@@ -23,7 +23,7 @@ from fastpath.timestamping cimport (
 )
 from fastpath.wire cimport (
     CAUSE_COUNT, CAUSE_FOREIGN, CAUSE_OK, FACT_INJECTED_CLOCK, FACT_T2_KERNEL, FACT_T2_NIC, FACT_T3_KERNEL,
-    FACT_T3_NIC, FACT_VIRTUAL, Layout, ReflectorState, Session, inspect_request, reflect,
+    FACT_T3_NIC, FACT_VIRTUAL, Layout, ReflectorState, Session, inspect_request, reflect, resembles_reply,
 )
 
 from fastpath import clock as _clock
@@ -138,7 +138,8 @@ cdef class Reflector:
     ``record``: replies remembered for `take`, a power of 2; 0: none. A full memory is never waited for: what does not
     fit is counted as unrecorded.
 
-    A source port equal to our own is never answered: two reflectors would answer each other for ever.
+    A source port equal to our own is never answered, nor a packet that says what only a reply says: two reflectors
+    would answer each other for ever.
     Raises ValueError for arguments that do not fit, OSError for sockets that do not.
     """
 
@@ -456,6 +457,9 @@ cdef class Reflector:
         if cause != CAUSE_OK:
             self.counts.causes[cause] += 1
             return
+        if resembles_reply(packet, length, &self.layout, self.model.shift(realtime_ns() + self.tai)):
+            self.counts.loops_refused += 1
+            return
         memset(&state, 0, sizeof(state))
         state.follow_up_t3 = INT64_MIN
         state.facts = <uint16_t>load(&self.facts_bits)
@@ -727,8 +731,9 @@ cdef class Reflector:
 
         received, sent, send_errors, truncated, unstamped_rx, follow_ups (stamps told), stray_stamps,
         receive_overflows (dropped by our own socket), sessions (remembered now), evicted, table_full (not
-        answered), loops_refused (source port our own), unrecorded (answered, yet not noted for `take`), and each
-        cause of `wire.CAUSES` but "ok": why a packet was not answered; "foreign" is one outside the allow-list.
+        answered), loops_refused (source port our own, or a packet that is a reply itself), unrecorded (answered, yet
+        not noted for `take`), and each cause of `wire.CAUSES` but "ok": why a packet was not answered; "foreign" is
+        one outside the allow-list.
         """
         cdef int i
         counts = {

@@ -100,6 +100,10 @@ cdef int reflect(const uint8_t *packet, int length, const Layout *layout, const 
 # CAUSE_OK: such a request is answered, with I set on every TLV.
 cdef int inspect_request(const uint8_t *packet, int length, const Layout *layout, uint32_t *seq, uint16_t *ssid,
                          int *dscp_request, uint32_t *s_txc) noexcept nogil
+# 1 when a request says what only a reply says: times at the places of both Receive Timestamp and Session-Sender
+# Timestamp, where a request has zeros, each within an hour of `now` (ns TAI) or of the packet's own stamp.
+# Pseudorandom padding of a TWAMP-Light sender looks so once in some 10^11 packets.
+cdef int resembles_reply(const uint8_t *packet, int length, const Layout *layout, int64_t now) noexcept nogil
 # Error Estimate for a bound in ns, rounded up; synchronised sets S, ptp sets Z. A bound < 0 is unknown: the largest
 # value, S = 0.
 cdef uint16_t encode_error_estimate(int64_t bound_ns, int synchronised, int ptp) noexcept nogil

@@ -41,6 +41,7 @@ cdef enum:
     ERROR_Z = 0x4000           # PTPv2 truncated stamps
 
 cdef int64_t SECOND = 1000000000
+cdef int64_t HOUR = 3600000000000
 cdef uint64_t HALF = <uint64_t>1 << 31       # of an NTP fraction's 2^32
 cdef int64_t NTP_EPOCH = 2208988800    # 1900 to 1970, s (RFC 5905 figure 4)
 
@@ -559,6 +560,35 @@ cdef int inspect_request(const uint8_t *packet, int length, const Layout *layout
             s_txc[0] = get32(packet + at + TLV_HEADER)
         at += TLV_HEADER + size
     return CAUSE_OK
+
+
+# Whether a 64-bit stamp, read in either format, is within an hour of `at`: TAI or UTC makes no difference then.
+cdef inline int is_near(uint64_t stamp, int64_t at, int tai_utc) noexcept nogil:
+    cdef int64_t time
+    cdef int ptp
+    for ptp in range(2):
+        time = ns_from_stamp(stamp, ptp, at, tai_utc)
+        if time != MISSING_NS and -HOUR <= time - at <= HOUR:
+            return 1
+    return 0
+
+
+cdef int resembles_reply(const uint8_t *packet, int length, const Layout *layout, int64_t now) noexcept nogil:
+    cdef Base *base = base_of(layout)
+    cdef uint64_t received, sent
+    cdef int64_t written
+    if length < base.sender_stamp + 8:
+        return 0
+    received = get64(packet + base.received)
+    sent = get64(packet + base.sender_stamp)
+    if received == 0 or sent == 0:
+        return 0
+    # two ends whose clocks are far apart: one of the times is by the clock of whoever wrote the packet
+    written = ns_from_stamp(get64(packet + base.stamp), (get16(packet + base.error) & ERROR_Z) != 0, now, layout.tai_utc)
+    if written == MISSING_NS:
+        written = now
+    return ((is_near(received, now, layout.tai_utc) or is_near(received, written, layout.tai_utc))
+            and (is_near(sent, now, layout.tai_utc) or is_near(sent, written, layout.tai_utc)))
 
 
 cdef void answer_value(int kind, uint8_t *value, const ReflectorState *state, int ptp, int tai_utc) noexcept nogil:

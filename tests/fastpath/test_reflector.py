@@ -296,6 +296,56 @@ def test_two_reflectors_cannot_be_made_to_answer_each_other() -> None:
         assert reflector.counters()["loops_refused"] == 1
 
 
+@pytest.mark.parametrize("stateful", [True, False], ids=["stateful", "stateless"])
+@pytest.mark.parametrize("ntp_format", [False, True], ids=["ptp", "ntp"])
+@pytest.mark.parametrize("key", [None, KEY], ids=["open", "authenticated"])
+@pytest.mark.parametrize("apart_s", [0, 90_000], ids=["one time", "a day apart"])
+def test_one_forged_packet_makes_no_two_reflectors_answer_each_other(
+    key: bytes | None, ntp_format: bool, stateful: bool, apart_s: int
+) -> None:
+    ahead = clock.ClockModel(offset_ns=apart_s * SECOND)
+    with udp() as one, udp() as two, udp() as near:
+        session = wire.Session(260, key=key, ntp_format=ntp_format, tai_utc=TAI_UTC)
+        two.sendto(session.build(0, tai_now(), UNKNOWN), one.getsockname())  # as if its source were forged
+        with (
+            reflecting(one, key=key, stateful=stateful) as first,
+            reflecting(two, key=key, stateful=stateful, clock=ahead) as second,
+        ):
+            limit = time.monotonic() + 10
+            while not first.counters()["loops_refused"] + second.counters()["loops_refused"]:
+                assert time.monotonic() < limit
+                time.sleep(0.001)
+            Client(near, two.getsockname(), session).ask()
+            Client(near, one.getsockname(), session).ask()  # whoever asks rightly is answered all the same
+        counts = [each.counters() for each in (first, second)]
+    assert sum(each["loops_refused"] for each in counts) == 1
+    assert sum(each["sent"] for each in counts) - 2 in {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("received_s", "sent_s", "refused"),
+    [(0, 0, True), (3590, -3590, True), (3610, 0, False), (0, 3610, False), (None, 0, False), (0, None, False)],
+)
+@pytest.mark.parametrize("ptp", [False, True], ids=["ntp", "ptp"])
+def test_only_what_has_both_times_of_a_reply_is_taken_for_one(
+    received_s: int | None, sent_s: int | None, refused: bool, ptp: bool
+) -> None:
+    def stamp(away_s: int | None) -> bytes:
+        if away_s is None:
+            return bytes(8)
+        at = tai_now() + away_s * SECOND
+        return struct.pack("!Q", wire.to_ptp(at) if ptp else wire.to_ntp(at, TAI_UTC))
+
+    with udp() as at, reflecting(at) as reflector, client(at) as asking:
+        packet = bytearray(asking.session.build(0, tai_now(), UNKNOWN))
+        packet[16:24], packet[28:36] = stamp(received_s), stamp(sent_s)
+        asking.at.sendto(packet, asking.to)
+        with client(at) as other:
+            other.ask()
+        assert silent(asking.at) is refused
+        assert reflector.counters()["loops_refused"] == int(refused)
+
+
 def test_random_octets_are_answered_or_counted_never_neither() -> None:
     rng = random.Random(2)
     with udp() as at, reflecting(at) as reflector, client(at, size=60, tlvs=()) as asking:
