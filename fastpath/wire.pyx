@@ -5,6 +5,8 @@
 # Layers: octets and times, SHA-256 and HMAC, the TLV chain, then one function per end of the wire; Session is the
 # Python face. Rules that the RFCs leave to the implementer:
 #  - A reflector writes PTP stamps (Z=1) only to a sender that does so itself, so a TWAMP-Light sender reads its NTP.
+#  - An unauthenticated request has an SSID only where all that must be zero behind it is (octets 16 to 43): a
+#    TWAMP-Light sender's padding lies there and may be pseudorandom (RFC 5357 4.1.2).
 #  - A stamp of eight zero octets, or with 10^9 ns and more, is no time: MISSING_NS.
 #  - What follows an unauthenticated base packet counts as TLVs only where it can be: a reflector wants M, I and the
 #    reserved flags 0 and a type other than 0 (RFC 8972 5.2) first, a sender the first TLV that it sent. Else it is
@@ -524,6 +526,14 @@ cdef int parse_reply(const uint8_t *packet, int length, const Layout *layout, in
 
 # The reflector
 
+# The SSID of a request of at least the base size where authenticated; 0: none.
+cdef inline uint16_t ssid_of(const uint8_t *packet, int length, const Layout *layout) noexcept nogil:
+    if not layout.authenticated and (length < PLAIN.size or get64(packet + 16) or get64(packet + 24)
+                                     or get64(packet + 32) or get32(packet + 40)):
+        return 0
+    return get16(packet + base_of(layout).ssid)
+
+
 cdef int inspect_request(const uint8_t *packet, int length, const Layout *layout, uint32_t *seq, uint16_t *ssid,
                          int *dscp_request, uint32_t *s_txc) noexcept nogil:
     cdef Base *base = base_of(layout)
@@ -540,8 +550,7 @@ cdef int inspect_request(const uint8_t *packet, int length, const Layout *layout
     if packet[base.error + 1] == 0:
         return CAUSE_ERROR_ESTIMATE
     seq[0] = get32(packet)
-    if length >= base.size:
-        ssid[0] = get16(packet + base.ssid)
+    ssid[0] = ssid_of(packet, length, layout)
     if not tlvs_possible(packet, length, layout):
         return CAUSE_OK
     chain = walk(packet, base.size, length)
@@ -671,8 +680,7 @@ cdef int reflect(const uint8_t *packet, int length, const Layout *layout, const 
     put32(out, state.seq if state.stateful else get32(packet))
     put64(out + base.stamp, stamp_from_ns(state.t3, ptp, layout.tai_utc))
     put16(out + base.error, (state.error_estimate & ~ERROR_Z) | (ERROR_Z if ptp else 0))
-    if length >= base.size:            # shorter: TWAMP-Light, whose octets there are padding
-        memcpy(out + base.ssid, packet + base.ssid, 2)
+    put16(out + base.ssid, ssid_of(packet, length, layout))
     put64(out + base.received, stamp_from_ns(state.t2, ptp, layout.tai_utc))
     memcpy(out + base.sender_seq, packet, 4)
     memcpy(out + base.sender_stamp, packet + base.stamp, 8)

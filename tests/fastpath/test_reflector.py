@@ -139,6 +139,23 @@ def test_ssids_sockets_and_ports_are_sessions_of_their_own() -> None:
         assert reflector.counters()["sessions"] == 3
 
 
+def test_a_sender_with_pseudorandom_padding_has_one_session() -> None:
+    """TWAMP-Light (RFC 5357 4.1.2): its octets where STAMP has the SSID mean nothing."""
+    rng = random.Random(3)
+    with udp() as at, reflecting(at) as reflector, udp() as near:
+        near.connect(at.getsockname())
+        numbers = []
+        for burst in range(100):
+            for seq in range(50 * burst, 50 * burst + 50):
+                near.send(struct.pack("!IQH", seq, wire.to_ntp(tai_now(), TAI_UTC), 0x0101) + rng.randbytes(50))
+            replies = [near.recv(9000) for _ in range(50)]
+            assert {reply[14:16] for reply in replies} == {bytes(2)}
+            numbers += [struct.unpack_from("!I", reply)[0] for reply in replies]
+    counts = reflector.counters()
+    assert numbers == list(range(5000))
+    assert (counts["sessions"], counts["table_full"], counts["sent"]) == (1, 0, 5000)
+
+
 def test_stateless_copies_the_number_and_follows_nothing_up() -> None:
     with udp() as at, reflecting(at, stateful=False) as reflector, client(at) as asking:
         replies = [asking.ask(seq) for seq in (7, 3, 900)]

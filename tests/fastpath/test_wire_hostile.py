@@ -144,6 +144,18 @@ def test_tlv_chains_of_every_kind(fence: Fence, chain: list[tuple[int, int, int,
                 end.parse(fence.hold(session(base, key=key, tlvs=()).build(7, NOW, EE) + octets), NOW)
 
 
+@pytest.mark.parametrize("at", range(16, 44))
+def test_an_ssid_with_anything_but_zeros_behind_it_is_padding(fence: Fence, at: int) -> None:
+    """A TWAMP-Light sender's octets there may be pseudorandom (RFC 5357 4.1.2): no session of its own, none echoed."""
+    end = session(60, ssid=0x1234, tlvs=())
+    request = bytearray(end.build(7, NOW, EE))
+    assert end.inspect(fence.hold(bytes(request)))[1] == 0x1234
+    assert end.reflect(request, **STATE)[14:16] == b"\x12\x34"
+    request[at] = 1
+    assert end.inspect(fence.hold(bytes(request)))[1] == 0
+    assert end.reflect(request, **STATE)[14:16] == bytes(2)
+
+
 def test_every_altered_octet_of_an_authenticated_reply_is_detected() -> None:
     """But for what no HMAC covers (RFC 8972 4.8) and carries no data: the HMAC TLV's own flags, Extra Padding."""
     end = session(220, key=KEY)
