@@ -76,7 +76,8 @@ cdef enum:
     BATCH = 32
     STAMP_BATCH = 8
     LARGEST = 9216              # octets of UDP payload answered: a jumbo frame
-    DEPTH = 8                   # replies of a session whose TX stamps may still be under way (a power of 2)
+    HEADERS = 128               # octets that lie ahead of the payload in a packet that came back whole, at most
+    DEPTH = 64                  # replies of a session whose TX stamps may still be under way (a power of 2)
     INTERFACES = 32
     LOOK_NS = 50000000          # how often a busy reflector looks for signals
     POLL_MS = 100
@@ -97,6 +98,7 @@ cdef struct State:
     int newer, older            # by last use, -1 the end
     int64_t used_at             # CLOCK_MONOTONIC
     uint32_t seq, rxc, txc
+    uint32_t untold             # no reply before this number waits for its stamp
     Sent sent[DEPTH]
 
 # What one reply said, as `Reflector.take` hands it out. 64 octets: a cache line.
@@ -130,7 +132,8 @@ cdef class Reflector:
     ``sync_source`` (RFC 8972 4.3: 1 NTP, 2 PTP, 3 SSU/BITS, 4 GNSS, 5 free-running) can be set while running.
     What the reflector sees for itself - a virtual interface, where stamps come from, an injected clock - it adds.
     ``clock_id``: None takes `clock.clock_id`, which an injected clock makes another.
-    ``session_limit``: sessions remembered; a full table gives up the one idle longest if that is 60 s
+    ``session_limit``: sessions remembered, 2.1 kB each for the stamps of their last 64 replies, which may come late
+    where the way out has a queue; a full table gives up the one idle longest if that is 60 s
     (``idle_ns``), else does not answer the newcomer, so a flood displaces nobody.
     ``lie_ns``: simulation only: added to every T3 told, so the turnaround is overstated; sets the injected-clock
     fact unless ``lie_quietly``. ``honour_dscp`` False refuses requested reverse DSCPs and says so.
@@ -229,7 +232,7 @@ cdef class Reflector:
             memset(self.records, 0xff, record * sizeof(Record))    # touched now, not while a packet waits
         self._capability = tuple(timestamping.enable(fd, hardware, interface) for fd in fds)
         self.caller_id = all(c.caller_id for c in self._capability) if caller_id is None else bool(caller_id)
-        self.stamps = new_batch(STAMP_BATCH, 16 if self.caller_id else LARGEST + 128)
+        self.stamps = new_batch(STAMP_BATCH, 16 if self.caller_id else LARGEST + HEADERS)
         if (not self.table or not self.buckets or not self.fds or not self.ports or not self.drops or not self.polls
                 or not self.prefixes or not self.out or not self.requests or not self.stamps):
             raise MemoryError
@@ -375,7 +378,7 @@ cdef class Reflector:
 
     cdef void read_stamps(self, int listener) noexcept nogil:
         cdef Control control
-        cdef int got, i, k, index
+        cdef int got, i, index
         cdef State *s
         cdef Sent *sent
         while True:
@@ -392,10 +395,10 @@ cdef class Reflector:
                     index = <int>(control.stamp_id & ((1 << self.bits) - 1))
                     if index < self.used:
                         s = &self.table[index]
-                        for k in range(DEPTH):
-                            if s.sent[k].waiting and <uint32_t>(s.sent[k].seq << self.bits | <uint32_t>index) == (
-                                    <uint32_t>control.stamp_id):
-                                sent = &s.sent[k]
+                        sent = &s.sent[(control.stamp_id >> self.bits) & (DEPTH - 1)]
+                        if not sent.waiting or <uint32_t>(sent.seq << self.bits | <uint32_t>index) != (
+                                <uint32_t>control.stamp_id):
+                            sent = NULL
                 else:
                     sent = self.sent_reply(self.stamps.data + i * self.stamps.stride, self.stamps.messages[i].msg_len)
                 if sent == NULL:
@@ -417,7 +420,7 @@ cdef class Reflector:
             for k in range(DEPTH):
                 if self.table[index].sent[k].waiting:
                     memcpy(written, &self.table[index].sent[k].written, 8)
-                    for i in range(max(0, length - LARGEST), length - 8):
+                    for i in range(min(length - 8, HEADERS + 16)):
                         if frame[i] == written[0] and memcmp(frame + i, written, 8) == 0:
                             return &self.table[index].sent[k]
             index = self.table[index].older
@@ -431,9 +434,9 @@ cdef class Reflector:
         cdef uint8_t address[16]
         cdef uint8_t room[128]
         cdef uint8_t info[20]
-        cdef uint32_t seq, s_txc, stamp_id
+        cdef uint32_t seq, s_txc, stamp_id, number
         cdef uint16_t ssid
-        cdef int port, cause, dscp, index = -1, out_length, tos, k, mapped
+        cdef int port, cause, dscp, index = -1, out_length, tos, mapped
         cdef int64_t t2, now
         cdef msghdr reply
         cdef iovec vector
@@ -492,9 +495,15 @@ cdef class Reflector:
             state.seq = s.seq
             state.r_rxc = s.rxc
             state.r_txc = s.txc + 1
-            for k in range(DEPTH):
+            if s.seq - s.untold > DEPTH:
+                s.untold = s.seq - DEPTH
+            while s.untold != s.seq and not s.sent[s.untold & (DEPTH - 1)].waiting:
+                s.untold += 1
+            number = s.untold
+            while number != s.seq:
                 # oldest first: with stamps that come late every reply is still told, only later
-                sent = &s.sent[(s.seq + k) & (DEPTH - 1)]
+                sent = &s.sent[number & (DEPTH - 1)]
+                number += 1
                 if sent.waiting and sent.t3 != INT64_MIN:
                     state.follow_up_seq = sent.seq
                     state.follow_up_t3 = sent.t3

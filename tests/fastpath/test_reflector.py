@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import ipaddress
 import itertools
 import os
 import random
+import shutil
 import signal
 import socket
 import struct
@@ -14,8 +16,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -29,6 +33,8 @@ ESTIMATE = wire.encode_error_estimate(2_000, True, True)
 UNKNOWN = wire.encode_error_estimate(None, False, True)
 INJECTED, VIRTUAL, T2_KERNEL, T3_KERNEL, CLOCK_KNOWN = 1, 2, 4, 16, 64
 KEY = bytes(range(32))
+
+T = TypeVar("T")
 
 
 def udp(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
@@ -77,6 +83,22 @@ def client(reflector_at: socket.socket, host: str = "127.0.0.1", **session: obje
     made = {"size": 200, "tai_utc": TAI_UTC, **session}
     with udp(host) as at:
         yield Client(at, reflector_at.getsockname()[:2], wire.Session(**made))  # type: ignore[arg-type]
+
+
+def in_a_network_of_its_own(make: Callable[[], T], *commands: str) -> T:
+    """What ``make`` returns in a network namespace that lives as long as its sockets, after the commands there."""
+    if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("tc"):
+        pytest.skip("needs root, ip and tc")
+
+    def work() -> T:
+        if ctypes.CDLL(None, use_errno=True).unshare(0x40000000):  # CLONE_NEWNET, of this thread alone
+            pytest.skip(f"no network namespace: {os.strerror(ctypes.get_errno())}")
+        for command in ("ip link set lo up", *commands):
+            subprocess.run(command.split(), check=True)
+        return make()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
 
 
 def silent(at: socket.socket) -> bool:
@@ -130,6 +152,25 @@ def test_a_session_is_counted_and_each_reply_tells_the_last_ones_send_time(
         assert reply["follow_up_method"] == 2
         assert reply["facts"] == CLOCK_KNOWN | VIRTUAL | T2_KERNEL | T3_KERNEL
     assert (counts["received"], counts["sent"], counts["sessions"], counts["follow_ups"]) == (3, 3, 1, 2)
+
+
+@pytest.mark.parametrize("caller_id", [None, False], ids=["id", "looped-back"])
+def test_send_times_that_come_many_replies_late_are_all_told(caller_id: bool | None) -> None:
+    """A queue on the way out holds replies back, and their stamps with them: here as many as requests came at once."""
+    late = 30
+    at, near = in_a_network_of_its_own(
+        lambda: (udp(), udp()), "tc qdisc add dev lo root tbf rate 1mbit burst 2000 limit 1000000"
+    )
+    with at, near, reflecting(at, caller_id=caller_id) as reflector:
+        asking = Client(near, at.getsockname(), wire.Session(200, tai_utc=TAI_UTC))
+        for seq in range(late):
+            near.sendto(asking.session.build(seq, tai_now(), UNKNOWN), asking.to)
+        replies = [asking.session.parse(near.recv(9000), tai_now()) for _ in range(late)]
+        replies += [asking.ask(late + k) for k in range(late)]
+    told = [reply["follow_up_seq"] for reply in replies if reply["follow_up_t3"] is not None]
+    assert told == list(range(len(told)))
+    assert len(told) >= late
+    assert reflector.counters()["stray_stamps"] == 0
 
 
 def test_ssids_sockets_and_ports_are_sessions_of_their_own() -> None:
