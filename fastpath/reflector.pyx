@@ -54,10 +54,29 @@ cdef extern from *:
         }
         return -1;
     }
+    /* 1 when a packet was sent to many. IPv4: a destination that is not the local address (a broadcast), or is no single
+       host's; a packet from before IP_PKTINFO was set has no local address. IPv6: a multicast destination. */
+    static int millicert_to_many(struct msghdr *message) {
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+            if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO
+                    && c->cmsg_len >= CMSG_LEN(sizeof(struct in_pktinfo))) {
+                struct in_pktinfo info;
+                memcpy(&info, CMSG_DATA(c), sizeof info);
+                if (info.ipi_addr.s_addr == INADDR_BROADCAST || IN_MULTICAST(ntohl(info.ipi_addr.s_addr))
+                        || (info.ipi_spec_dst.s_addr && info.ipi_spec_dst.s_addr != info.ipi_addr.s_addr))
+                    return 1;
+            }
+            if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO
+                    && c->cmsg_len >= CMSG_LEN(16) && CMSG_DATA(c)[0] == 0xff)
+                return 1;
+        }
+        return 0;
+    }
     """
     int64_t load "MILLICERT_LOAD" (int64_t *p) nogil
     void store "MILLICERT_STORE" (int64_t *p, int64_t v) nogil
     int millicert_peer(const sockaddr_storage *name, uint8_t *address) nogil
+    int millicert_to_many(msghdr *message) nogil
     ctypedef struct pollfd "struct pollfd":
         int fd
         short events
@@ -142,7 +161,7 @@ cdef class Reflector:
     fit is counted as unrecorded.
 
     A source port equal to our own is never answered, nor a packet that says what only a reply says: two reflectors
-    would answer each other for ever.
+    would answer each other for ever. Nor is one sent to a broadcast or multicast address: many would answer one.
     Raises ValueError for arguments that do not fit, OSError for sockets that do not.
     """
 
@@ -450,7 +469,7 @@ cdef class Reflector:
             self.counts.truncated += 1
             return
         port = millicert_peer(<sockaddr_storage *>request.msg_name, address)
-        if port <= 0 or not self.allowed(address):
+        if port <= 0 or not self.allowed(address) or millicert_to_many(request):
             self.counts.causes[<int>CAUSE_FOREIGN] += 1
             return
         if port == self.ports[listener]:
@@ -742,7 +761,7 @@ cdef class Reflector:
         receive_overflows (dropped by our own socket), sessions (remembered now), evicted, table_full (not
         answered), loops_refused (source port our own, or a packet that is a reply itself), unrecorded (answered, yet
         not noted for `take`), and each cause of `wire.CAUSES` but "ok": why a packet was not answered; "foreign" is
-        one outside the allow-list.
+        one from outside the allow-list, or one sent to a broadcast or multicast address.
         """
         cdef int i
         counts = {

@@ -287,6 +287,53 @@ def test_the_answer_comes_from_the_address_that_was_asked(bound: str, asked: str
             assert session.parse(packet, tai_now())["seq"] == seq
 
 
+@pytest.mark.parametrize(
+    ("bound", "asked"),
+    [
+        ("0.0.0.0", "127.255.255.255"),  # noqa: S104
+        ("0.0.0.0", "255.255.255.255"),  # noqa: S104
+        ("0.0.0.0", "224.0.0.1"),  # noqa: S104
+        ("::", "127.255.255.255"),
+        ("::", "255.255.255.255"),
+    ],
+)
+def test_what_was_sent_to_many_is_not_answered(bound: str, asked: str) -> None:
+    with udp(bound) as at, reflecting(at) as reflector, udp() as near:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        near.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+        port = at.getsockname()[1]
+        session = wire.Session(200, tai_utc=TAI_UTC)
+        near.sendto(session.build(0, tai_now(), UNKNOWN), (asked, port))
+        with udp() as other:
+            Client(other, ("127.0.0.1", port), session).ask()
+        assert silent(near)
+    counts = reflector.counters()
+    assert (counts["foreign"], counts["sent"]) == (1, 1)
+
+
+def test_what_was_sent_to_an_ipv6_group_is_not_answered() -> None:
+    def make() -> tuple[socket.socket, socket.socket]:
+        near = udp("fd99::1")
+        near.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex("wire"))
+        return udp("::"), near
+
+    at, near = in_a_network_of_its_own(
+        make,
+        "ip link add wire type veth peer name other",
+        "ip link set wire up",
+        "ip addr add fd99::1/64 dev wire nodad",
+    )
+    with at, near, reflecting(at) as reflector:
+        port = at.getsockname()[1]
+        session = wire.Session(200, tai_utc=TAI_UTC)
+        near.sendto(session.build(0, tai_now(), UNKNOWN), ("ff02::1", port))
+        near.sendto(session.build(1, tai_now(), UNKNOWN), ("fd99::1", port))
+        assert session.parse(near.recv(9000), tai_now())["sender_seq"] == 1
+        assert silent(near)
+    counts = reflector.counters()
+    assert (counts["foreign"], counts["sent"]) == (1, 1)
+
+
 def test_a_full_table_refuses_newcomers_and_keeps_its_sessions() -> None:
     with (
         udp() as at,
