@@ -181,6 +181,7 @@ cdef class Reflector:
     cdef int64_t tai, lie, idle, linger, stopping
     cdef int64_t error_bits, facts_bits, sync_bits, nic_offset
     cdef uint32_t clock_number, nonce_number
+    cdef uint64_t salt
     cdef ClockModel model
     cdef Counts counts
     cdef int wake
@@ -228,6 +229,7 @@ cdef class Reflector:
             clock_id = _clock.clock_id(f"CLOCK_REALTIME {self.model!r}" if self.model.injected else "CLOCK_REALTIME")
         self.clock_number = clock_id
         self.nonce_number = int.from_bytes(os.urandom(4), "big")
+        self.salt = int.from_bytes(os.urandom(8), "big")
         self.limit = session_limit
         self.bits = max(1, (session_limit - 1).bit_length())
         self.bucket_mask = (1 << (self.bits + 1)) - 1
@@ -290,8 +292,8 @@ cdef class Reflector:
     # Sessions: a hash table of fixed size whose entries also form a list by last use
 
     cdef int bucket_of(self, const uint8_t *address, int port, uint16_t ssid, int listener) noexcept nogil:
-        # FNV-1a, salted so nobody outside can aim at a bucket
-        cdef uint64_t h = 14695981039346656037ULL ^ self.nonce_number
+        # FNV-1a, salted with what no reply tells, so nobody outside can aim at a bucket
+        cdef uint64_t h = 14695981039346656037ULL ^ self.salt
         cdef int i
         for i in range(16):
             h = (h ^ address[i]) * 1099511628211ULL
