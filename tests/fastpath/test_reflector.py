@@ -197,6 +197,23 @@ def test_a_sender_with_pseudorandom_padding_has_one_session() -> None:
     assert (counts["sessions"], counts["table_full"], counts["sent"]) == (1, 0, 5000)
 
 
+def test_direct_measurement_counts_what_came_and_what_left() -> None:
+    """RFC 8972 4.5: a request whose reply could not be sent was received; so the near end tells which way lost it."""
+    with udp("::1") as at, reflecting(at) as reflector, client(at, "::1") as asking:
+        at.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, 1)
+        at.setsockopt(socket.IPPROTO_IPV6, 24, 1280)  # IPV6_MTU: a reply of more octets cannot leave
+        large = Client(asking.at, asking.to, wire.Session(1400, tai_utc=TAI_UTC))
+        replies = []
+        for seq in range(0, 12, 4):
+            for lost in range(3):
+                asking.at.sendto(large.session.build(seq + lost, tai_now(), UNKNOWN), asking.to)
+            replies.append(asking.ask(seq + 3))
+        assert silent(asking.at)
+    counts = reflector.counters()
+    assert [(reply["r_rxc"], reply["r_txc"], reply["seq"]) for reply in replies] == [(4, 1, 0), (8, 2, 1), (12, 3, 2)]
+    assert (counts["received"], counts["sent"], counts["send_errors"], counts["sessions"]) == (12, 3, 9, 1)
+
+
 def test_stateless_copies_the_number_and_follows_nothing_up() -> None:
     with udp() as at, reflecting(at, stateful=False) as reflector, client(at) as asking:
         replies = [asking.ask(seq) for seq in (7, 3, 900)]
