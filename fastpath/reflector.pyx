@@ -54,7 +54,7 @@ cdef extern from *:
         }
         return -1;
     }
-    /* 1 when a packet was sent to many. IPv4: a destination that is not the local address (a broadcast), or is no single
+    /* 1 when a packet was sent to many. IPv4: a destination that is not the local address (a broadcast), or is no one
        host's; a packet from before IP_PKTINFO was set has no local address. IPv6: a multicast destination. */
     static int millicert_to_many(struct msghdr *message) {
         for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {

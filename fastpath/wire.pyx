@@ -586,6 +586,7 @@ cdef int resembles_reply(const uint8_t *packet, int length, const Layout *layout
     cdef Base *base = base_of(layout)
     cdef uint64_t received, sent
     cdef int64_t written
+    cdef int ptp
     if length < base.sender_stamp + 8:
         return 0
     received = get64(packet + base.received)
@@ -593,7 +594,8 @@ cdef int resembles_reply(const uint8_t *packet, int length, const Layout *layout
     if received == 0 or sent == 0:
         return 0
     # two ends whose clocks are far apart: one of the times is by the clock of whoever wrote the packet
-    written = ns_from_stamp(get64(packet + base.stamp), (get16(packet + base.error) & ERROR_Z) != 0, now, layout.tai_utc)
+    ptp = (get16(packet + base.error) & ERROR_Z) != 0
+    written = ns_from_stamp(get64(packet + base.stamp), ptp, now, layout.tai_utc)
     if written == MISSING_NS:
         written = now
     return ((is_near(received, now, layout.tai_utc) or is_near(received, written, layout.tai_utc))
