@@ -183,7 +183,7 @@ class StepDetector:
         self.steps = ()
         """Every step seen, in ns, in order."""
         self.rate_ppb = 0
-        """Largest correction of the clock's rate (adjtimex freq and tick) that the kernel was told, either sign, ppb."""
+        """Largest correction of the rate (adjtimex freq and tick) that the kernel was told, either sign, ppb."""
         self._read = read_pair if read is None else read
         self._kernel = adjtimex if kernel is None else kernel
         self._last = self._read()

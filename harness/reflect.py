@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -10,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -134,12 +135,23 @@ def serve(
     networks = [_network(each) for each in allow]
     make_directory(journal_path.parent)
     sources = list(clocks) or [kernel.Kernel("far"), chrony.Chrony("far")]
-    site = sources[0].site
+    site, names = sources[0].site, {source.name for source in sources}
     with (
         listen(address, port) as far,
         Journal(journal_path) as journal,
         EvidenceGatherer(sources) as gatherer,
+        contextlib.ExitStack() as handlers,
     ):
+        ended = threading.Event()
+        reasons: list[str] = []
+
+        def end(number: int, _frame: object) -> None:
+            reasons.append(signal.Signals(number).name)
+            ended.set()
+
+        # before the journal says that it started: who waits for that line may send a signal at once
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            handlers.callback(signal.signal, number, signal.signal(number, end))
         reflector = Reflector(
             [far.fileno()],
             key=key,
@@ -147,6 +159,7 @@ def serve(
             allow=[(str(each.network_address), each.prefixlen) for each in networks],
             tai_utc=tai_utc_s,
             error_estimate=_estimate(gatherer, site),
+            sync_source=sync_source(gatherer.claim(site)[1], names),
             record=REPLIES if sign is not None else 0,
             hardware=nic is not None,
             interface=None if nic is None else nic.endpoint.interface,
@@ -170,14 +183,6 @@ def serve(
             signer=None if sign is None else sign.verifier.line,
         )
         book = _Book(journal, gatherer, reflector, None if sign is None else farjournal.StampWriter(journal))
-        ended = threading.Event()
-        reasons: list[str] = []
-
-        def end(number: int, _frame: object) -> None:
-            reasons.append(signal.Signals(number).name)
-            ended.set()
-
-        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         worker = threading.Thread(target=reflector.run, name="reflector")
         worker.start()
         status = Status(reflector)
@@ -186,6 +191,7 @@ def serve(
         try:
             while not ended.wait(STATUS_EVERY_S) and worker.is_alive():
                 reflector.error_estimate = _estimate(gatherer, site)
+                reflector.sync_source = sync_source(gatherer.claim(site)[1], names)
                 say(status.line(gatherer.claim(site)))
                 book.keep()
                 if time.monotonic() - journaled >= JOURNAL_EVERY_S:
@@ -198,8 +204,7 @@ def serve(
             reflector.stop()
             worker.join(5)
             gatherer.stop()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            handlers.close()
             book.keep()
             try:
                 book.note()
@@ -232,6 +237,19 @@ def _check_signable(journal_path: Path, stateless: bool) -> None:
 def _estimate(gatherer: EvidenceGatherer, site: str) -> int:
     bound, synchronised = gatherer.claim(site)
     return wire.encode_error_estimate(bound, synchronised, True)
+
+
+_SYNC_SOURCES: Final = {"gnss": 4, "linuxptp": 2, "phc": 2, "chrony": 1}
+"""What a source of evidence says the clock follows, as RFC 8972 4.3 numbers it; the nearest to UTC first."""
+_FREE_RUNNING: Final = 5
+
+
+def sync_source(synchronised: bool | None, names: Collection[str]) -> int:
+    """Of the Timestamp Information TLV (RFC 8972 4.3), from the names of the far end's sources of evidence."""
+    if not synchronised:
+        return _FREE_RUNNING
+    # the kernel alone says that it is disciplined, not by what: 0 is reserved, and claims nothing
+    return next((number for name, number in _SYNC_SOURCES.items() if name in names), 0)
 
 
 @dataclass(frozen=True)
