@@ -101,7 +101,7 @@ cdef struct Slot:
 cdef struct Flow:
     int fd
     uint32_t count              # rows of this flow over the whole run
-    uint32_t s_txc              # packets sent, for Direct Measurement
+    uint32_t s_txc              # packets that left, for Direct Measurement
     int64_t extra_t1[EXTRAS]
     int64_t answered            # valid replies to warm-up packets
     int64_t arrivals            # valid replies to rows
@@ -324,7 +324,8 @@ cdef class Sender:
                                                                      4)
 
     cdef int transmit(self, int flow, int count) noexcept nogil:
-        # Hands `count` loaded messages to the socket; returns how many from the front left.
+        # Hands `count` loaded messages to the socket; returns how many from the front left. What stayed here the next
+        # packet must not count as transmitted (RFC 8972 4.5).
         cdef int done = 0, got, patience = 0
         while done < count:
             got = sendmmsg(self.flows[flow].fd, self.messages + done, count - done, MSG_DONTWAIT)
@@ -345,6 +346,7 @@ cdef class Sender:
                     continue
             self.out.last_errno = c_errno
             break
+        self.flows[flow].s_txc -= <uint32_t>(count - done)
         return done
 
     cdef void send_due(self, int64_t first, int count, int64_t now) noexcept nogil:
@@ -402,14 +404,14 @@ cdef class Sender:
                     row.sent_flags = 0
                 store(&row.sent_ns, after)
 
-    cdef void send_extra(self, int flow, int number) noexcept nogil:
-        # A packet that is no row: its sequence number follows the flow's last row.
+    cdef int send_extra(self, int flow, int number) noexcept nogil:
+        # A packet that is no row: its sequence number follows the flow's last row. Returns 1 when it left, else 0.
         cdef Flow *f = &self.flows[flow]
         cdef int64_t t1 = self.model.shift(realtime_ns() + self.tai)
         store(&f.extra_t1[number], t1)
         # the id lies half the number space away from every row in flight, so its stamp is nobody's
         self.load_message(0, flow, f.count + <uint32_t>number, <uint32_t>self.head + HALF, t1)
-        self.transmit(flow, 1)
+        return self.transmit(flow, 1)
 
     cdef void send_all(self) noexcept nogil:
         cdef int64_t i = 0, due, now, limit, pause, lateness, horizon, earliest = 0
@@ -418,8 +420,7 @@ cdef class Sender:
         self.previous = monotonic_ns()
         for number in range(self.warm_up):
             for flow in range(self.flow_count):
-                self.send_extra(flow, number)
-                self.out.warm_ups += 1
+                self.out.warm_ups += self.send_extra(flow, number)
             millicert_sleep_until(monotonic_ns() + MS)
         limit = monotonic_ns() + min(self.t_max, 250 * MS)
         while self.warm_up and monotonic_ns() < limit and not load(&self.stopping):
@@ -477,8 +478,7 @@ cdef class Sender:
             answered = 0
             for flow in range(self.flow_count):
                 if self.awaits_follow_up(flow):
-                    self.send_extra(flow, number)
-                    self.out.flushes += 1
+                    self.out.flushes += self.send_extra(flow, number)
                     answered += 1
             if answered == 0:
                 break

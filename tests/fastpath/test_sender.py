@@ -305,6 +305,25 @@ def test_packets_the_socket_refuses_are_rows_that_were_not_sent() -> None:
     assert set(rows["t1"].tolist()) == {samples.MISSING}
 
 
+@pytest.mark.skipif(not timestamping.caller_id_works(), reason="this kernel takes no caller-chosen stamp id")
+def test_direct_measurement_counts_what_left_and_nothing_else() -> None:
+    """RFC 8972 4.5: S_TxC is the number of packets transmitted, so it equals what the far end received."""
+    with udp() as at:
+        peer = Peer(at, wire.Session(200, tai_utc=TAI_UTC), lambda *_: [])
+        with peer.running(), sending(at.getsockname(), 150, rate=500) as (sender, sockets):
+            sockets[0].setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, 0)  # warm-ups and rows are refused: EINVAL
+            sender.start()
+            while sender.counters()["send_errors"] < 5:
+                time.sleep(0.001)
+            timestamping.enable(sockets[0].fileno())
+            collect(sender, start=False)
+            counts = sender.counters()
+    assert counts["send_errors"] >= 5
+    assert counts["warm_ups"] == 0
+    assert len(peer.requests) == counts["sent"] + counts["flushes"]
+    assert [peer.session.inspect(each)[3] for each in peer.requests] == list(range(1, len(peer.requests) + 1))
+
+
 def twamp_light(request: bytes, *, t2: int, length: int = 44) -> bytes:
     """A foreign reflector's answer: no TLVs, T3 = T2, sequence number copied."""
     return (
