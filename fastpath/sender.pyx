@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 cimport cython
-from libc.errno cimport EAGAIN, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ENOBUFS, errno as c_errno
+from libc.errno cimport EAGAIN, ENOBUFS, errno as c_errno
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -62,6 +62,7 @@ cdef enum:
     EXTRAS = 16                 # warm-up and flush packets of a flow: sequence numbers after its last row
     SLOTS = 256                 # reflector sequence numbers a flow remembers to place Follow-Up stamps
     HALF = 0x80000000
+    TELLINGS = 16               # errors in a row after which they are taken for the packet's own
     LATE_SEEN = 1024
     STALL_NS = 50000
     MARGIN_NS = 5000000         # how long after t_max a row still waits for what is under way inside this host
@@ -117,7 +118,7 @@ cdef struct Flow:
     Slot slots[SLOTS]
 
 cdef struct SendCounts:
-    int64_t sent, late, skipped, errors, last_errno, refused, stalls, longest_stall, worst_lateness, ring_full
+    int64_t sent, late, skipped, errors, last_errno, stalls, longest_stall, worst_lateness, ring_full
     int64_t warm_ups, flushes, cpu
 
 cdef struct ReplyCounts:
@@ -323,27 +324,30 @@ cdef class Sender:
             self.messages[slot].msg_hdr.msg_controllen = put_control(control, 0, SOL_SOCKET, SCM_TS_OPT_ID, &stamp_id,
                                                                      4)
 
-    cdef int transmit(self, int flow, int count) noexcept nogil:
-        # Hands `count` loaded messages to the socket; returns how many from the front left. What stayed here the next
-        # packet must not count as transmitted (RFC 8972 4.5).
-        cdef int done = 0, got, patience = 0
+    cdef int transmit(self, int flow, int count, int64_t *tried) noexcept nogil:
+        # Hands `count` loaded messages to the socket; returns how many from the front left. `tried`, set by the caller,
+        # is moved on for those that had to wait for room. What stayed here the next packet must not count as
+        # transmitted (RFC 8972 4.5).
+        cdef int done = 0, got, k, patience = 0
+        cdef int64_t waited
         while done < count:
             got = sendmmsg(self.flows[flow].fd, self.messages + done, count - done, MSG_DONTWAIT)
             if got > 0:
                 done += got
                 patience = 0
                 continue
-            if c_errno == ECONNREFUSED or c_errno == EHOSTUNREACH or c_errno == ENETUNREACH:
-                # most often the answer to an earlier packet, told to us now: this one has not been tried
-                self.out.refused += 1
-                patience += 1
-                if patience < 3:
-                    continue
-            elif c_errno == EAGAIN or c_errno == ENOBUFS:
-                patience += 1
+            patience += 1
+            if c_errno == EAGAIN or c_errno == ENOBUFS:
+                # no room in this host: what has not left yet leaves later than its row was due
                 if patience < 50 and not load(&self.stopping):
                     millicert_sleep_until(monotonic_ns() + 20000)
+                    waited = monotonic_ns()
+                    for k in range(done, count):
+                        tried[k] = waited
                     continue
+            elif patience < TELLINGS:
+                # most often the ICMP answer to an earlier packet, told to us now: this one has not been tried
+                continue
             self.out.last_errno = c_errno
             break
         self.flows[flow].s_txc -= <uint32_t>(count - done)
@@ -354,6 +358,7 @@ cdef class Sender:
         cdef int64_t i, lateness, before, after, real
         cdef int j, flow, loaded, left, k
         cdef int64_t members[BATCH]
+        cdef int64_t tried[BATCH]
         cdef Row *row
         for i in range(first, first + count):
             row = &self.rows[i & self.mask]
@@ -367,8 +372,6 @@ cdef class Sender:
             if lateness > self.t_max:
                 row.sent_flags = SKIPPED
                 self.out.skipped += 1
-            elif lateness > self.late_after:
-                row.sent_flags = SENT_LATE
         store(&self.head, first + count)
         for j in range(min(count, self.flow_count)):
             flow = <int>((first + j) % self.flow_count)
@@ -382,12 +385,13 @@ cdef class Sender:
                     row.t1_packet = self.model.shift(real + self.tai)
                     self.load_message(loaded, flow, <uint32_t>(i // self.flow_count), <uint32_t>i, row.t1_packet)
                     members[loaded] = i
+                    tried[loaded] = now
                     loaded += 1
                 i += self.flow_count
             if loaded == 0:
                 continue
             before = monotonic_ns()
-            left = self.transmit(flow, loaded)
+            left = self.transmit(flow, loaded, tried)
             after = monotonic_ns()
             self.note_stall(after - before)
             self.previous = after
@@ -396,9 +400,16 @@ cdef class Sender:
                 row.send_ns = after - before
                 if k < left:
                     self.out.sent += 1
-                    if row.sent_flags & SENT_LATE:
+                    row.sent_flags = SENT
+                    lateness = tried[k] - self.start_mono - self.offsets[members[k]]
+                    if lateness > self.out.worst_lateness:
+                        self.out.worst_lateness = lateness
+                    if lateness > self.late_after:
                         self.out.late += 1
-                    row.sent_flags |= SENT
+                        row.sent_flags |= SENT_LATE
+                elif self.out.last_errno == EAGAIN or self.out.last_errno == ENOBUFS:
+                    self.out.skipped += 1
+                    row.sent_flags = SKIPPED
                 else:
                     self.out.errors += 1
                     row.sent_flags = 0
@@ -407,11 +418,11 @@ cdef class Sender:
     cdef int send_extra(self, int flow, int number) noexcept nogil:
         # A packet that is no row: its sequence number follows the flow's last row. Returns 1 when it left, else 0.
         cdef Flow *f = &self.flows[flow]
-        cdef int64_t t1 = self.model.shift(realtime_ns() + self.tai)
+        cdef int64_t t1 = self.model.shift(realtime_ns() + self.tai), tried
         store(&f.extra_t1[number], t1)
         # the id lies half the number space away from every row in flight, so its stamp is nobody's
         self.load_message(0, flow, f.count + <uint32_t>number, <uint32_t>self.head + HALF, t1)
-        return self.transmit(flow, 1)
+        return self.transmit(flow, 1, &tried)
 
     cdef void send_all(self) noexcept nogil:
         cdef int64_t i = 0, due, now, limit, pause, lateness, horizon, earliest = 0
@@ -517,8 +528,7 @@ cdef class Sender:
             for i in range(got):
                 parse_control(&batch.messages[i].msg_hdr, &control)
                 if control.stamp_id < 0 or control.stamp_kind != 0:
-                    if control.error:
-                        self.back.refused += 1
+                    self.back.refused += control.error != 0
                     continue
                 if self.caller_id:
                     diff = <uint32_t>(<uint32_t>head - <uint32_t>control.stamp_id)
@@ -540,16 +550,17 @@ cdef class Sender:
                 return
 
     cdef void place_t1(self, Row *row, Control *control) noexcept nogil:
+        # The last stamp holds: an attempt that a queue behind the stamp dropped has left one too, and was repeated.
         if control.hardware != INT64_MIN:
             if row.sources[0] != SOURCE_NIC:
                 self.back.planes[row.sources[0]] -= row.sources[0] != SOURCE_NONE
-                row.t1 = self.model.shift(control.hardware + load(&self.nic_offset))
-                row.sources[0] = SOURCE_NIC
                 self.back.planes[SOURCE_NIC] += 1
-        elif control.software != INT64_MIN and row.sources[0] == SOURCE_NONE:
+            row.t1 = self.model.shift(control.hardware + load(&self.nic_offset))
+            row.sources[0] = SOURCE_NIC
+        elif control.software != INT64_MIN and row.sources[0] != SOURCE_NIC:
+            self.back.planes[SOURCE_KERNEL] += row.sources[0] == SOURCE_NONE
             row.t1 = self.model.shift(control.software + self.tai)
             row.sources[0] = SOURCE_KERNEL
-            self.back.planes[SOURCE_KERNEL] += 1
 
     cdef int64_t index_of(self, int flow, uint32_t seq, int64_t head) noexcept nogil:
         # The latest row of the flow up to `head` that carries this 32-bit number; negative or >= head: none.
@@ -573,8 +584,7 @@ cdef class Sender:
         for _ in range(64):
             got = receive_batch(f.fd, batch, MSG_DONTWAIT)
             if got < 0:
-                self.back.refused += 1                  # an ICMP error; the queue may still hold packets
-                continue
+                continue                                # an ICMP error told again; the queue may still hold packets
             if got == 0:
                 return 0
             near = realtime_ns()
@@ -776,6 +786,10 @@ cdef class Sender:
                     self.back.planes[SOURCE_USER] += 1
                 if not row.reply_flags & RECEIVED:
                     self.back.lost += 1
+            elif row.sources[0] != SOURCE_NONE:         # a stamp of an attempt, and no packet came of it
+                self.back.planes[row.sources[0]] -= 1
+                row.t1 = INT64_MIN
+                row.sources[0] = SOURCE_NONE
             i += 1
             store(&self.ready, i)
 
@@ -819,6 +833,7 @@ cdef class Sender:
             raise RuntimeError("a Sender runs once")
         for flow in range(self.flow_count):
             self.read_stamps(flow)                      # of packets others sent: while no row exists they are nobody's
+        self.back.refused = 0
         self._threads = tuple(
             threading.Thread(target=self._run, args=(which,), name=name, daemon=True)
             for which, name in ((1, "millicert-collector"), (0, "millicert-sender"))
@@ -880,8 +895,8 @@ cdef class Sender:
     def counters(self):
         """Counts by name, of packets unless the name ends in _ns or is ``last_errno``.
 
-        Sending: scheduled (rows so far), sent, sent_late, skipped, send_errors, last_errno, refused (ICMP errors
-        read from the sockets), stalls (gaps over 50 us while the sender should have run), longest_stall_ns,
+        Sending: scheduled (rows so far), sent, sent_late, skipped (also where our own host's queue had no room),
+        send_errors (rows the socket refused), last_errno, refused (ICMP errors, each once), stalls (gaps over 50 us while the sender should have run), longest_stall_ns,
         worst_lateness_ns, ring_full (waits because rows were not taken), warm_ups, flushes,
         sending_cpu_ns (of its thread, at the end).
         Collecting: received, lost (settled without a reply), duplicated (forward: the reflector answered twice,
@@ -898,7 +913,7 @@ cdef class Sender:
             "skipped": self.out.skipped,
             "send_errors": self.out.errors,
             "last_errno": self.out.last_errno,
-            "refused": self.out.refused + self.back.refused,
+            "refused": self.back.refused,
             "stalls": self.out.stalls,
             "longest_stall_ns": self.out.longest_stall,
             "worst_lateness_ns": self.out.worst_lateness,
@@ -1043,7 +1058,9 @@ def _prepare(fd, hardware, interface):
             each.getpeername()
         except OSError as why:
             raise OSError(why.errno, f"socket {fd} is not connected to the reflector") from why
-    return timestamping.enable(fd, hardware, interface)
+    granted = timestamping.enable(fd, hardware, interface)
+    timestamping.tell_drops(fd)
+    return granted
 
 
 cdef inline int bucket(int64_t value) noexcept nogil:

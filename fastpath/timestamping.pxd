@@ -57,7 +57,7 @@ cdef struct Control:
     int64_t hardware           # raw NIC stamp, ns on the PHC's own scale, or INT64_MIN
     int64_t stamp_id           # TX stamps: the id of the packet; -1 when this is no TX stamp
     int stamp_kind             # 0 left the driver (SCM_TSTAMP_SND), 1 entered the queue, 2 acknowledged
-    int error                  # errno of an ICMP error in the error queue; 0 none
+    int error                  # errno of an ICMP error in the error queue; 0 none, nor for errors of our own host
     int ttl                    # TTL or hop limit, -1 unknown
     int tos                    # TOS or traffic class octet, -1 unknown
     int interface              # index, 0 unknown

@@ -555,3 +555,15 @@ def loop_packets_back(fd):
     with socket.socket(fileno=os.dup(fd)) as sock:
         flags = sock.getsockopt(socket.SOL_SOCKET, C_SO_TIMESTAMPING)
         sock.setsockopt(socket.SOL_SOCKET, C_SO_TIMESTAMPING, flags & ~OPT_TSONLY)
+
+
+def tell_drops(fd):
+    """From now on the kernel says ENOBUFS when a queue of our own host drops a packet of ``fd`` (IP_RECVERR).
+
+    Without it UDP says success, and the packet passes for lost on the link. ICMP errors then come twice: each one
+    whole in the error queue, and the newest as the result of any system call on ``fd``, sent or read. Raises OSError.
+    """
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)

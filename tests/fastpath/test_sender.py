@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
+import shutil
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -322,6 +326,144 @@ def test_direct_measurement_counts_what_left_and_nothing_else() -> None:
     assert counts["warm_ups"] == 0
     assert len(peer.requests) == counts["sent"] + counts["flushes"]
     assert [peer.session.inspect(each)[3] for each in peer.requests] == list(range(1, len(peer.requests) + 1))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"], ids=["ipv4", "ipv6"])
+def test_each_icmp_error_is_counted_once_and_costs_no_other_packet(host: str) -> None:
+    with udp(host) as gone:
+        to = gone.getsockname()[:2]
+    with sending(to, 400, rate=20_000, t_max_ns=SECOND // 2) as (sender, _):
+        rows = collect(sender)
+    counts = sender.counters()
+    assert counts["send_errors"] == 0
+    assert counts["refused"] == counts["sent"] + counts["warm_ups"] + counts["flushes"]
+    assert counts["lost"] == counts["sent"] > 0
+    assert np.count_nonzero(rows["flags"] & samples.SENT) == counts["sent"]
+
+
+PREFIX = "millicert-send"
+
+
+@dataclass(frozen=True)
+class Cable:
+    """Two network namespaces and the veth pair between them."""
+
+    names: tuple[str, str]
+    hosts: dict[str, tuple[str, str]]
+    """Addresses of the near and the far end by family."""
+
+    def udp(self, end: int, family: str) -> socket.socket:
+        """A UDP socket in the namespace of an end: it stays there when the thread that entered it is gone."""
+        made: list[socket.socket] = []
+
+        def enter() -> None:
+            libc = ctypes.CDLL(None, use_errno=True)
+            with Path(f"/run/netns/{self.names[end]}").open("rb") as namespace:
+                if libc.setns(namespace.fileno(), 0x40000000):  # CLONE_NEWNET
+                    return
+            made.append(udp(self.hosts[family][end]))
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        return made[0]
+
+    def settle(self, family: str) -> None:
+        """Return when the ends know each other: IPv6 is not ready at once, and asks again after 1 s alone."""
+        with self.udp(1, family) as far, self.udp(0, family) as near:
+            far.settimeout(0.1)
+            for _ in range(100):
+                near.sendto(b"there?", far.getsockname())
+                with contextlib.suppress(TimeoutError):
+                    far.sendto(b"here", far.recvfrom(10)[1])
+                    return
+        pytest.fail(f"no {family} packet passes the cable")
+
+    def near(self, command: str) -> None:
+        """Run a command of iproute2 for the near end: `link` and `qdisc` of the interface "cable"."""
+        tool, rest = command.split(" ", 1)
+        subprocess.run([tool, "-n", self.names[0], *rest.split(" ")], check=True)
+
+
+@pytest.fixture
+def cable() -> Iterator[Cable]:
+    if os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("tc") is None:
+        pytest.skip("network namespaces need root, ip and tc (iproute2)")
+    for path in Path("/run/netns").glob(f"{PREFIX}-*"):  # what a test run that was killed left behind
+        if not Path(f"/proc/{path.name.split('-')[2]}").exists():
+            subprocess.run(["ip", "netns", "delete", path.name], check=False)
+    near, far = names = (f"{PREFIX}-{os.getpid()}-near", f"{PREFIX}-{os.getpid()}-far")
+    hosts = {"ipv4": ("10.99.0.1", "10.99.0.2"), "ipv6": ("fd99::1", "fd99::2")}
+    try:
+        for name in names:
+            added = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+            if added.returncode:
+                pytest.skip(f"no network namespace can be made here: {added.stderr.strip()}")
+        command = f"ip link add cable netns {near} type veth peer name cable netns {far}"
+        subprocess.run(command.split(" "), check=True)
+        for end, name in enumerate(names):
+            for said in (
+                f"address add {hosts['ipv4'][end]}/24 dev cable",
+                f"address add {hosts['ipv6'][end]}/64 dev cable nodad",
+                "link set cable up",
+            ):
+                subprocess.run(["ip", "-n", name, *said.split(" ")], check=True)
+        made = Cable(names, hosts)
+        for family in hosts:
+            made.settle(family)
+        yield made
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+@contextlib.contextmanager
+def sending_over(cable: Cable, family: str, far: socket.socket, n: int, size: int = 400) -> Iterator[Sender]:
+    """A sender of ``n`` packets at 1 kpps over the cable, which are not to be fragmented; not started."""
+    level, option = (socket.IPPROTO_IP, 10) if family == "ipv4" else (socket.IPPROTO_IPV6, 23)  # …_MTU_DISCOVER
+    with cable.udp(0, family) as near:
+        near.setsockopt(level, option, 2)
+        near.connect(far.getsockname())
+        yield Sender(
+            [near.fileno()], [wire.Session(size, tai_utc=TAI_UTC)], np.arange(n, dtype=np.int64) * MS, capacity=1024,
+            t_max_ns=SECOND // 2, pace="sleep", tai_utc=TAI_UTC, error_estimate=UNKNOWN,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_a_full_queue_of_our_own_host_is_no_loss_of_the_link(cable: Cable, family: str) -> None:
+    """3.5 Mbit/s into a queue that lets 1 Mbit/s through: what has no room stays here, and is SKIPPED."""
+    cable.near("tc qdisc replace dev cable root tbf rate 1mbit burst 1000 limit 2000")
+    n = 300
+    with (
+        cable.udp(1, family) as far,
+        reflecting(far) as reflector,
+        sending_over(cable, family, far, n) as sender,
+    ):
+        rows = collect(sender)
+        received = reflector.counters()["received"]
+    counts = sender.counters()
+    assert counts["lost"] == 0
+    assert counts["sent"] + counts["skipped"] == n
+    assert counts["skipped"] > 0
+    assert received == counts["sent"] + counts["warm_ups"] + counts["flushes"]
+    assert (counts["refused"], counts["send_errors"]) == (0, 0)
+    skipped = rows["flags"] & samples.SKIPPED != 0
+    assert set(rows["flags"][skipped].tolist()) == {samples.SKIPPED}
+    assert set(rows["t1"][skipped].tolist()) == {samples.MISSING}
+    assert np.all(rows["flags"][~skipped] & samples.RECEIVED)
+    assert np.all(rows["t1"][~skipped] <= rows["t2"][~skipped])
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_what_our_own_host_calls_too_long_is_no_icmp_error_and_no_stamp(cable: Cable, family: str) -> None:
+    cable.near("ip link set cable mtu 1280")
+    with cable.udp(1, family) as far, sending_over(cable, family, far, 30, size=1400) as sender:
+        rows = collect(sender)
+    counts = sender.counters()
+    assert (counts["sent"], counts["send_errors"], counts["refused"], counts["lost"]) == (0, 30, 0, 0)
+    assert counts["last_errno"] == errno.EMSGSIZE
+    assert set(rows["t1"].tolist()) == {samples.MISSING}
 
 
 def twamp_light(request: bytes, *, t2: int, length: int = 44) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -20,7 +21,7 @@ SOL_SOCKET, SOL_IP, SOL_IPV6 = 1, 0, 41
 SCM_TIMESTAMPING, SO_RXQ_OVFL = 37, 40
 IP_TOS, IP_TTL, IP_PKTINFO, IP_RECVERR = 1, 2, 8, 11
 IPV6_RECVERR, IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS = 25, 50, 52, 67
-ORIGIN_ICMP, ORIGIN_TIMESTAMPING = 2, 4
+ORIGIN_LOCAL, ORIGIN_ICMP, ORIGIN_ICMP6, ORIGIN_TIMESTAMPING = 1, 2, 3, 4
 MSG_CTRUNC = 8
 
 
@@ -82,9 +83,18 @@ def test_tx_stamp_names_its_packet(level: int, kind: int, number: int) -> None:
     assert (found["stamp_id"], found["stamp_kind"], found["error"]) == (number, 1, 0)
 
 
-def test_an_icmp_error_is_no_stamp() -> None:
-    found = timestamping.parse(cmsg(SOL_IP, IP_RECVERR, error(ORIGIN_ICMP, 0, 0, errno.ECONNREFUSED)))
-    assert (found["stamp_id"], found["error"]) == (-1, errno.ECONNREFUSED)
+@pytest.mark.parametrize(
+    ("level", "kind", "origin", "number", "told"),
+    [
+        (SOL_IP, IP_RECVERR, ORIGIN_ICMP, errno.ECONNREFUSED, errno.ECONNREFUSED),
+        (SOL_IPV6, IPV6_RECVERR, ORIGIN_ICMP6, errno.EACCES, errno.EACCES),
+        (SOL_IP, IP_RECVERR, ORIGIN_LOCAL, errno.EMSGSIZE, 0),
+    ],
+)
+def test_an_error_is_no_stamp_and_only_icmp_is_told(level: int, kind: int, origin: int, number: int, told: int) -> None:
+    """Even with the time the ICMP message came, which the kernel adds."""
+    found = timestamping.parse(stamps(software=5) + cmsg(level, kind, error(origin, 0, 7, number)))
+    assert (found["stamp_id"], found["stamp_kind"], found["error"]) == (-1, -1, told)
 
 
 def test_truncated_control_messages_are_told() -> None:
@@ -251,3 +261,20 @@ def test_stamps_can_bring_the_packet_back(pair: tuple[socket.socket, socket.sock
     near.send(b"payload at the end")
     data, _, _, _ = near.recvmsg(500, 512, socket.MSG_ERRQUEUE)
     assert data.endswith(b"payload at the end")
+
+
+def test_a_socket_that_tells_drops_has_each_icmp_error_in_its_queue(pair: tuple[socket.socket, socket.socket]) -> None:
+    near, far = pair
+    timestamping.tell_drops(near.fileno())
+    far.close()  # from here on the kernel answers with ICMP port unreachable
+    for _ in range(3):
+        with contextlib.suppress(ConnectionRefusedError):  # told once more as the result of the next call
+            near.send(b"x")
+    errors = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            _, control, flags, _ = near.recvmsg(10, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+            found = timestamping.parse(b"".join(cmsg(*each) for each in control), flags)
+            assert (found["stamp_id"], found["error"]) == (-1, errno.ECONNREFUSED)
+            errors += 1
+    assert errors == 2  # the second call sent nothing: it was told of the first
