@@ -16,6 +16,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fastpath.clock cimport ClockModel, monotonic_ns, realtime_ns
+from fastpath.pacing cimport Pacer
 from fastpath.timestamping cimport (
     MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SCM_TS_OPT_ID, SOL_SOCKET, SOURCE_KERNEL, SOURCE_NIC, SOURCE_NONE,
     SOURCE_USER, Batch, Control, free_batch, iovec, mmsghdr, new_batch, parse_control, put_control, receive_batch,
@@ -137,7 +138,7 @@ cdef class Sender:
     ``offsets``: ns from the start, ascending, int64; packet i goes to flow i % len(fds).
     ``capacity``: rows of the ring, a power of 2, more than 2 len(fds); when it is full because nobody calls
     `take`, sending waits, and what becomes later than ``t_max_ns`` is SKIPPED. Memory never grows.
-    What is SENT_LATE leaves at no more than twice the mean rate: a stalled host is not followed by a burst.
+    What is overdue after a stall leaves at no more than twice the mean rate: `pacing.Pacer` has the rule.
     ``pace``: "spin" reads the clock without pause before each packet, "sleep" sleeps to the instant.
     ``tai_utc``: TAI - UTC in s. ``error_estimate``: the 16 bits of our own clock, settable while running.
     ``clock``: a `ClockModel` applied to T1 and T4 (simulation only).
@@ -163,10 +164,10 @@ cdef class Sender:
     cdef Batch *stamps
     cdef const int64_t *offsets
     cdef object _offsets, _sessions, _threads, _cpus, _capability
-    cdef int64_t total, mask, t_max, tai, collect, start_mono, start_real, late_after
-    cdef int64_t catch_up                       # ns between overdue rows: half the mean spacing
+    cdef int64_t total, mask, t_max, tai, collect, start_mono, start_real
     cdef int flow_count, stride, spin, warm_up, caller_id
     cdef ClockModel model
+    cdef Pacer pacer
     cdef int64_t head, ready, tail              # rows published, settled, taken
     cdef int64_t stopping, abandoned, sent_all, flushed_at, finished
     cdef int64_t error_bits, nic_offset
@@ -182,7 +183,7 @@ cdef class Sender:
                   int error_estimate, ClockModel clock=None, int64_t collect_ns=1_000_000, int warm_up=2,
                   bint hardware=False, interface=None, int64_t nic_offset_ns=0, cpus=None, caller_id=None):
         cdef int i
-        cdef int64_t k
+        cdef int64_t k, spacing = 0
         cdef Session session
         cdef const int64_t[::1] view
         fds = list(fds)
@@ -213,10 +214,8 @@ cdef class Sender:
         if self.total:
             view = self._offsets
             self.offsets = &view[0]
-            # "late" of harness.samples: more than one mean spacing or 1 ms, whichever is larger
-            self.late_after = (view[self.total - 1] - view[0]) // max(1, self.total - 1)
-            self.catch_up = max(1, self.late_after // 2)
-            self.late_after = max(MS, self.late_after)
+            spacing = (view[self.total - 1] - view[0]) // max(1, self.total - 1)
+        self.pacer = Pacer(spacing, t_max_ns)
         self.flow_count = len(fds)
         self.mask = capacity - 1
         self.t_max = t_max_ns
@@ -404,7 +403,7 @@ cdef class Sender:
                     lateness = tried[k] - self.start_mono - self.offsets[members[k]]
                     if lateness > self.out.worst_lateness:
                         self.out.worst_lateness = lateness
-                    if lateness > self.late_after:
+                    if lateness > self.pacer.late_after_ns:
                         self.out.late += 1
                         row.sent_flags |= SENT_LATE
                 elif self.out.last_errno == EAGAIN or self.out.last_errno == ENOBUFS:
@@ -425,8 +424,8 @@ cdef class Sender:
         return self.transmit(flow, 1, &tried)
 
     cdef void send_all(self) noexcept nogil:
-        cdef int64_t i = 0, due, now, limit, pause, lateness, horizon, earliest = 0
-        cdef int flow, k, answered, number, behind = 0
+        cdef int64_t i = 0, k, now, limit, pause
+        cdef int flow, answered, number
         millicert_slack()
         self.previous = monotonic_ns()
         for number in range(self.warm_up):
@@ -445,39 +444,22 @@ cdef class Sender:
         store(&self.start_real, realtime_ns() + 2 * MS)
         self.previous = self.start_mono
         while i < self.total and not load(&self.stopping):
-            due = self.start_mono + self.offsets[i]
             now = monotonic_ns()
-            if now < due:
-                now = self.wait_until(due)
-                if now < due:
-                    break
-            else:
+            limit = min(<int64_t>BATCH, self.total - i)
+            if now >= self.start_mono + self.offsets[i]:
                 self.note_stall(now - self.previous)
                 self.previous = now
-            limit = self.mask + 1 - (i - load(&self.tail))
-            if limit <= 0:
-                self.out.ring_full += 1
-                millicert_sleep_until(now + 200000)
-                self.previous = monotonic_ns()
-                continue
-            limit = min(limit, min(<int64_t>BATCH, self.total - i))
-            lateness = now - due
-            if self.late_after < lateness <= self.t_max:
-                # a burst would be no stream of the declared rate, and would queue behind itself
-                earliest = max(earliest, now - self.late_after) if behind else now
-                behind = 1
-                if now < earliest:
-                    self.wait_until(earliest)
+                limit = min(limit, self.mask + 1 - (i - load(&self.tail)))
+                if limit <= 0:
+                    self.out.ring_full += 1
+                    millicert_sleep_until(now + 200000)
+                    self.previous = monotonic_ns()
                     continue
-                limit = min(limit, 1 + (now - earliest) // self.catch_up)
-            else:
-                behind = 0
-            horizon = now - (self.t_max if lateness > self.t_max else 0)
-            k = 1
-            while k < limit and self.start_mono + self.offsets[i + k] <= horizon:
-                k += 1
-            earliest += k * self.catch_up
-            self.send_due(i, k, now)
+            k = self.pacer.allow(self.offsets + i, limit, now - self.start_mono)
+            if k == 0:
+                self.wait_until(self.start_mono + self.pacer.earliest_ns)
+                continue
+            self.send_due(i, <int>k, now)
             i += k
         # the last replies' Follow-Up stamps come back in replies to these
         for number in range(WARM_UPS, WARM_UPS + 3):
