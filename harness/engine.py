@@ -23,6 +23,8 @@ from harness.samples import MISSING, Column
 from harness.stream import Stream
 
 SO_BINDTODEVICE: Final = 25
+PROBE_S: Final = 0.2
+"""How long the probe awaits the answer to each of its packets."""
 LOOP_S: Final = 0.1
 """How often settled rows are taken off the core; far below t_max, so its ring stays small."""
 
@@ -287,14 +289,16 @@ class Answer:
     estimates: tuple[int, ...]
     """Its Error Estimates, 16 bits each, one a reply."""
     causes: dict[str, int]
-    """Why packets that came were not used."""
+    """Why packets that came were not used. "late": the answer to a packet whose time was over."""
 
 
 def probe(link: Link, stream: Stream, near_sockets: Sequence[socket.socket], near: Near, key: bytes | None) -> Answer:
-    """Ask the far end for a sign of life: up to five packets on the first flow, 200 ms each."""
+    """Ask the far end for a sign of life: up to five packets on the first flow, 200 ms each.
+
+    Only the reply that names a packet's number and T1 answers it; one that comes after its 200 ms does not count.
+    """
     session = sessions(link, stream, key, near.tai_utc_s)[0]
     near_socket = near_sockets[0]
-    near_socket.settimeout(0.2)
     sent = received = 0
     best: int | None = None
     far: list[int] = []
@@ -302,33 +306,54 @@ def probe(link: Link, stream: Stream, near_sockets: Sequence[socket.socket], nea
     clock_id: int | None = None
     estimates: list[int] = []
     causes: dict[str, int] = {}
+    asked: list[int] = []
+    answered: set[int] = set()
     try:
         for seq in range(5):
             begun = core_clock.now_realtime()
+            over = time.monotonic() + PROBE_S
+            asked.append(begun + near.tai_utc_s * 1_000_000_000)
             try:
-                near_socket.send(session.build(seq, begun + near.tai_utc_s * 1_000_000_000, near.error_estimate()))
+                near_socket.settimeout(PROBE_S)
+                near_socket.send(session.build(seq, asked[seq], near.error_estimate()))
                 sent += 1
-                answer = near_socket.recv(65535)
+                while (left := over - time.monotonic()) > 0:
+                    near_socket.settimeout(left)
+                    answer = near_socket.recv(65535)
+                    took = core_clock.now_realtime() - begun
+                    try:
+                        reply = session.parse(answer, asked[seq])
+                    except wire.WireError as why_not:
+                        cause = why_not.cause
+                    else:
+                        cause = _why_no_answer(reply["sender_seq"], reply["t1"], asked, answered)
+                    if cause:
+                        causes[cause] = causes.get(cause, 0) + 1
+                        continue
+                    received += 1
+                    best = took if best is None else min(best, took)
+                    far.append(reply["seq"])
+                    estimates.append(reply["error_estimate"])
+                    clock_id = reply["clock_id"]
+                    facts = reply["facts"] if reply["facts"] is not None else facts
+                    break
             except TimeoutError:
                 continue
             except OSError as why:
                 name = errno.errorcode.get(why.errno or 0, "error")
                 causes[name] = causes.get(name, 0) + 1
-                time.sleep(0.2)
-                continue
-            took = core_clock.now_realtime() - begun
-            try:
-                reply = session.parse(answer, begun + near.tai_utc_s * 1_000_000_000)
-            except wire.WireError as why_not:
-                causes[why_not.cause] = causes.get(why_not.cause, 0) + 1
-                continue
-            received += 1
-            best = took if best is None else min(best, took)
-            far.append(reply["seq"])
-            estimates.append(reply["error_estimate"])
-            clock_id = reply["clock_id"]
-            facts = reply["facts"] if reply["facts"] is not None else facts
+                time.sleep(PROBE_S)
     finally:
         near_socket.setblocking(False)
     stateful = None if len(far) < 2 else bool(np.all(np.diff(far) == 1))
     return Answer(sent, received, best, stateful, facts, clock_id, tuple(estimates), causes)
+
+
+def _why_no_answer(seq: int, t1: int | None, asked: Sequence[int], answered: set[int]) -> str:
+    """Why a reply is not the answer to the newest packet ``asked``, each known by its T1; empty when it is."""
+    if seq >= len(asked) or t1 != asked[seq]:
+        return "not_sent"
+    if seq in answered:
+        return "replay"
+    answered.add(seq)
+    return "" if seq == len(asked) - 1 else "late"
