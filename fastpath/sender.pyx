@@ -878,9 +878,9 @@ cdef class Sender:
         """Counts by name, of packets unless the name ends in _ns or is ``last_errno``.
 
         Sending: scheduled (rows so far), sent, sent_late, skipped (also where our own host's queue had no room),
-        send_errors (rows the socket refused), last_errno, refused (ICMP errors, each once), stalls (gaps over 50 us while the sender should have run), longest_stall_ns,
-        worst_lateness_ns, ring_full (waits because rows were not taken), warm_ups, flushes,
-        sending_cpu_ns (of its thread, at the end).
+        send_errors (rows the socket refused), last_errno, refused (ICMP errors, each once), stalls (gaps over 50 us
+        while the sender should have run), longest_stall_ns, worst_lateness_ns, ring_full (waits because rows were not
+        taken), warm_ups, flushes, sending_cpu_ns (of its thread, at the end).
         Collecting: received, lost (settled without a reply), duplicated (forward: the reflector answered twice,
         backward: one reply came twice; neither with a stateless one), late_replies (after t_max), unstamped_tx,
         stray_stamps, truncated, receive_overflows (dropped by our own socket: our loss, not the path's),

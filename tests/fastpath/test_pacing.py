@@ -1,4 +1,4 @@
-"""What is overdue after a stall leaves in turn: the sender's loop on a clock of our own, where stalls are what we say."""
+"""What is overdue after a stall leaves in turn: the sender's loop on a clock of our own, with stalls as told."""
 
 from __future__ import annotations
 
@@ -82,7 +82,12 @@ def offsets(rate: int, kind: str) -> Offsets:
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize(
     "more",
-    [[], [(140 * MS, MS)], [(135 * MS, 5 * MS), (150 * MS, 300 * US)], [(131 * MS + k * MS, MS // 2) for k in range(9)]],
+    [
+        [],
+        [(140 * MS, MS)],
+        [(135 * MS, 5 * MS), (150 * MS, 300 * US)],
+        [(131 * MS + k * MS, MS // 2) for k in range(9)],
+    ],
     ids=["one", "and-1-ms", "and-two", "and-many"],
 )
 def test_no_window_holds_more_than_twice_the_rate_until_the_backlog_is_gone(
