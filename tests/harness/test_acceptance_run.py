@@ -22,6 +22,7 @@ from harness.bench import BenchFileError, parse
 
 ROOT = Path(__file__).parents[2]
 PORTS = 3
+SLOW_MS = 1_500  # a signal meant for the middle of a run must not meet its end on a loaded machine
 PROFILE = """
 id = "short"
 version = "1"
@@ -229,7 +230,7 @@ def test_an_overdue_calibration_fails_preflight_and_waived_voids_what_rests_on_i
 def test_lasers_are_off_whatever_signal_ends_the_run(
     tmp_path: Path, lab: Served, signals: tuple[signal.Signals, ...], code: int
 ) -> None:
-    process = started(bench(tmp_path, lab, settle_ms=400))
+    process = started(bench(tmp_path, lab, settle_ms=SLOW_MS))
     assert not lab.dark, "the laser should be on in the middle of a matrix"
     for number in signals:
         process.send_signal(number)
@@ -243,7 +244,7 @@ def test_lasers_are_off_whatever_signal_ends_the_run(
 
 
 def test_one_interrupt_keeps_what_was_read_and_cannot_pass(tmp_path: Path, lab: Served) -> None:
-    process = started(bench(tmp_path, lab, settle_ms=400))
+    process = started(bench(tmp_path, lab, settle_ms=SLOW_MS))
     process.send_signal(signal.SIGINT)
     out = process.communicate(timeout=60)[0]
     assert process.returncode == 130, out
@@ -257,7 +258,7 @@ def test_one_interrupt_keeps_what_was_read_and_cannot_pass(tmp_path: Path, lab: 
 
 
 def test_after_a_kill_the_laser_is_on_until_somebody_types_safe(tmp_path: Path, lab: Served) -> None:
-    file = bench(tmp_path, lab, settle_ms=400)
+    file = bench(tmp_path, lab, settle_ms=SLOW_MS)
     process = started(file)
     process.kill()
     process.communicate()
@@ -286,7 +287,7 @@ def test_an_instrument_that_is_gone_is_not_confirmed_safe(tmp_path: Path, lab: S
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_cut_off_is_resumed_where_it_was(tmp_path: Path, lab: Served, number: signal.Signals) -> None:
-    file = bench(tmp_path, lab, settle_ms=400)
+    file = bench(tmp_path, lab, settle_ms=SLOW_MS)
     process = started(file, "round 1")
     process.send_signal(number)
     process.communicate(timeout=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -109,10 +110,13 @@ def scene(metro: Metro, tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 def test_a_far_end_asks_the_sources_that_its_own_bench_names(tmp_path: Path) -> None:
     bench, journal = tmp_path / "own.toml", tmp_path / "far.jsonl"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
     bench.write_text(BENCH.format(near="127.0.0.1", far="127.0.0.9", port=862), encoding="utf-8")
     far = subprocess.Popen(
         [
-            sys.executable, "-m", "harness.cli", "reflect", "--listen", "127.0.0.1", "--port", "38621",
+            sys.executable, "-m", "harness.cli", "reflect", "--listen", "127.0.0.1", "--port", str(port),
             "--journal", str(journal), "--bench", str(bench),
         ],
         env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -212,7 +212,7 @@ def test_the_analysers_login_over_tcp() -> None:
         start = time.monotonic()
         with pytest.raises(Exception, match="AUTHENTICATE"):
             open_driver("yokogawa-aq637x", carrier.resource, options={"user": "lab", "password": "wrong"})
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 30
     finally:
         carrier.close()
 
