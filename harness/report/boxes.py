@@ -48,7 +48,10 @@ def _figures(statement: Result, requirement: Result, *, against: bool) -> list[C
         shown = (q.delay(estimate), q.UNKNOWN)
     else:
         shown = q.measured(estimate * 1000, expanded)
-    if against:
+    decided = statement.get("verdict") in ("PASS", "FAIL")
+    if not decided:
+        decisive: Cell = q.UNKNOWN
+    elif against:
         at = None if lower is None or expanded is None else lower * 1000 - expanded
         decisive = q.delay(estimate_ps=at, rounding="down") if at is not None else absent(statement, "lower_ns")
     elif upper is None or expanded is None:
@@ -72,7 +75,7 @@ def _figures(statement: Result, requirement: Result, *, against: bool) -> list[C
         f"{q.ratio(statement.get('n_eff'))} ({q.ratio(statement.get('vif'))})",
         q.count(q.integer(statement.get("exceedances"))),
         rule,
-        f"≤ {risk(requirement)}",
+        f"≤ {risk(requirement)}" if decided else q.UNKNOWN,
     ]
 
 

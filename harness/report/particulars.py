@@ -211,11 +211,11 @@ def attempt(provenance: Result) -> Phrase:
 
 
 def deviations(result: Result) -> list[str]:
-    """What differed from the plan: declared deviations, shortened streams, checks waived by name."""
+    """What differed from plan and policy: declared, left out or shortened for this run, checks waived by name."""
     provenance: Result = result.get("provenance") or {}
     return [
         *(text(d) for d in provenance.get("deviations") or []),
-        *(text(d) for d in provenance.get("shortened") or []),
+        *(text(d) for d in provenance.get("incomplete") or []),
         *(f"preflight check waived: {text(d)}" for d in provenance.get("waived") or []),
     ]
 

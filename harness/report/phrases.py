@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-VERSION: Final = "phrases/3"
+VERSION: Final = "phrases/4"
 """Printed in every report; any change of wording below needs a new number."""
 
 Language = Literal["zh", "en"]

@@ -50,6 +50,11 @@ def _planes(planes: object) -> str:
     return " / ".join(shown)
 
 
+def _lost_after(ns: int | None) -> str:
+    """How long after its sending a packet counts as lost, exactly."""
+    return q.UNKNOWN if ns is None else q.limit(ns)
+
+
 def streams(result: Result) -> dict[str, Any]:
     """What was sent over which link, stamped where."""
     rows: list[list[Cell]] = [
@@ -63,13 +68,14 @@ def streams(result: Result) -> dict[str, Any]:
             text(s.get("flows")),
             text(s.get("schedule")),
             q.span(q.integer(s.get("duration_ns"))),
+            _lost_after(q.integer(s.get("t_max_ns"))),
             _planes(s.get("planes")),
         ]
         for s in result.get("streams") or []
     ]
     heads = columns(
         "<测量|Run & <链路|Link & <测试流|Stream & >速率|Rate & >帧长|Frame & >DSCP|DSCP & >流数|Flows & "
-        "<发送间隔|Schedule & >计划时长|Duration & <T1–T4 时间戳平面|Stamp planes T1–T4"
+        "<发送间隔|Schedule & >计划时长|Duration & >丢包时限|Lost after & <T1–T4 时间戳平面|Stamp planes T1–T4"
     )
     return table(Phrase("被测路径与测试流", "Item and test streams"), heads, rows)
 
@@ -187,7 +193,7 @@ def evidence(result: Result) -> dict[str, Any]:
                 text(e.get("polls")),
                 q.period(first, last).removesuffix(f"{q.NBSP}UTC") if first and last else q.UNKNOWN,
                 _word(e.get("synchronised")),
-                "±" + q.NBSP + q.delay(bound) if bound is not None else _word(None),
+                _largest(bound, q.integer(e.get("bound_unknown"))),
                 f"{q.count(skew)}{q.NBSP}ppb" if skew is not None else _word(None),
                 text(e.get("identities")),
                 _word(e.get("leap_pending")),
@@ -199,6 +205,16 @@ def evidence(result: Result) -> dict[str, Any]:
         "<闰秒待定|Leap pending"
     )
     return table(Phrase("时钟证据", "Clock evidence"), heads, rows)
+
+
+def _largest(bound_ns: int | None, unknown: int | None) -> Cell:
+    """The largest bound that a source stated, with how many of its readings stated none."""
+    if bound_ns is None:
+        return _word(None)
+    said = "±" + q.NBSP + q.delay(bound_ns)
+    if not unknown:
+        return said
+    return pair(Phrase(f"{said}，{q.count(unknown)} 次未知", f"unknown at {q.count(unknown)} polls"))
 
 
 def _some(values: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from harness.archive.history import item
 from harness.archive.ledger import STARTED
 from harness.archive.verify import sound, verify
 from harness.journal import read
+from harness.report.particulars import deviations
 from tests.harness.desk import ROOT, Desk
 
 
@@ -122,6 +123,9 @@ def test_a_selection_and_a_shorter_duration_are_recorded_and_incomplete(desk: De
     assert done.returncode == 11
     assert "not among the tests selected" in done.stdout
     assert "less than the plan's" in done.stdout
+    told = "; ".join(deviations(desk.result()))  # clause n of the report
+    assert "not among the tests selected" in told
+    assert "optical: duration 3 s is less than the plan's 4 s" in told
 
 
 def test_unsynchronised_clocks_on_a_long_link_are_exit_13(desk: Desk) -> None:

@@ -231,7 +231,8 @@ def test_infinite_bound_is_printed_as_such(example: Result) -> None:
     infinite(example)
     box = made(example)["boxes"][0]
     lines = {line["symbol"]: line["values"] for line in box["lines"]}
-    assert lines["UCB"] == lines["UCB + U"] == ["+∞", "+∞"]
+    assert lines["UCB"] == ["+∞", "+∞"]
+    assert lines["UCB + U"] == ["—", "—"]  # nothing was decided
     assert "n ≥ 55 720" in plain(box["remarks"])
     assert "u_c ≤ 1.2 µs" in plain(box["remarks"])
 
@@ -292,11 +293,51 @@ def test_unconfirmed_source_says_so(example: Result) -> None:
     assert "UNCONFIRMED" in plain(made(example)["requirements"])
 
 
-def test_deviations_name_shortened_streams_and_waived_checks(example: Result) -> None:
-    example["provenance"] |= {"shortened": ["optical: 60 s instead of 600 s"], "waived": ["disk"]}
-    said = plain(made(example)["limits"])
-    assert "60 s instead of 600 s" in said
-    assert "preflight check waived: disk" in said
+def clause(result: Result, letter: str) -> Any:
+    return next(e for e in particulars(result, ISSUED) if e["letter"] == letter)
+
+
+def test_clause_n_names_shortened_streams_what_was_left_out_and_waived_checks(example: Result) -> None:
+    assert "none declared" in clause(example, "n")["missing"].values()
+    left_out = "service-owd-p999 on zj-lg is not among the tests selected"
+    short = "optical: duration 60 s is less than the plan's 600 s"
+    example["provenance"] |= {"incomplete": [left_out, short], "waived": ["disk"]}
+    said = clause(example, "n")["value"]
+    assert said == f"{left_out}, {short}, preflight check waived: disk"
+    assert "60 s is less than the plan's 600 s" in plain(made(example)["limits"])
+
+
+def test_streams_state_after_how_long_a_packet_counts_as_lost(example: Result) -> None:
+    example["streams"][0]["t_max_ns"] = 1_500_000_000
+    streams = made(example)["streams"]
+    at = [column["head"]["en"] for column in streams["columns"]].index("Lost after")
+    assert streams["rows"][0][at] == "1.5\u00a0s"
+
+
+@pytest.mark.parametrize("verdict", ["INDETERMINATE", "INVALID"])
+def test_a_statement_that_decides_nothing_has_no_decisive_quantity_and_no_risk(example: Result, verdict: str) -> None:
+    def column(number: int) -> dict[str, str]:
+        return {line["name"]["en"]: line["values"][number] for line in made(example)["boxes"][0]["lines"]}
+
+    decisive = ("Decisive quantity", "Risk of false decision")
+    assert all(column(0)[name] != "—" for name in decisive)
+    first(example)["statements"][0]["verdict"] = verdict
+    assert [column(0)[name] for name in decisive] == ["—", "—"]
+    assert all(column(1)[name] != "—" for name in decisive), "the other statement still decides"
+
+
+def test_polls_that_did_not_know_the_bound_are_counted_beside_the_largest_one(example: Result) -> None:
+    def bound() -> Any:
+        table = made(example)["evidence"]
+        at = [column["head"]["en"] for column in table["columns"]].index("Largest bound")
+        return table["rows"][0][at]
+
+    example["evidence"][0] |= {"max_bound_ns": 5_000, "bound_unknown": 0, "polls": 100}
+    assert bound() == "±\u00a05.000\u00a0µs"
+    example["evidence"][0]["bound_unknown"] = 3
+    assert plain(bound()) == "± 5.000 µs，3 次未知\nunknown at 3 polls"
+    example["evidence"][0] |= {"max_bound_ns": None, "bound_unknown": 100}
+    assert bound()["en"] == "unknown"
 
 
 def test_what_it_says_of_validity(example: Result) -> None:
