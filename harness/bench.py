@@ -1101,9 +1101,10 @@ def check(name: str | Path, *roots: Path) -> tuple[list[str], int]:
             artefact = bench.calibrations[link.name]
             line += f"; calibration {artefact.id[:16]} until {artefact.until}"
         lines.append(line)
+    nowhere = "(simulated lab)" if bench.simulated else "no address"
     for each in bench.instruments:
         until = f", calibrated until {each.calibrated_until}" if each.calibrated_until else ""
-        lines.append(f"  instrument {each.name}: {each.driver} {each.resource or '(simulated lab)'}{until}")
+        lines.append(f"  instrument {each.name}: {each.driver} {each.resource or nowhere}{until}")
     if bench.dut is not None:
         lines.append(f"  under test {bench.dut.instrument}: {bench.dut.kind}, profile {bench.dut.profile}")
     return [*lines, *(f"  note: {note}" for note in bench.notes)], 0

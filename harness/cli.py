@@ -40,7 +40,7 @@ from harness.measurement import Measurement
 from harness.opening import Opened
 from harness.plan import steps_in
 from harness.policy import parse as parse_policy
-from harness.port import describe
+from harness.port import check_present, describe
 from harness.report import logbook, longtable, pdf, phrases, plots, terminal
 from harness.report import seal as pades
 from harness.report.junit import junit as junit_xml
@@ -75,7 +75,7 @@ def bench_new(file: Path) -> None:
         raise typer.Exit(int(ExitCode.USAGE)) from None
     except OSError as why:
         _refuse(HarnessError(f"to write {file}", str(why.strerror), "choose a folder you may write to"))
-    typer.echo(f"{file}: fill in the lines marked <…>, then `millicert bench check {file}`")
+    typer.echo(f"{file}: change the line marked CHANGE THIS and what is known, then `millicert bench check {file}`")
 
 
 @bench_app.command("check")
@@ -301,6 +301,10 @@ def sign(
 @app.command()
 def port(interface: str) -> None:
     """Tell what the kernel says of a network port, as a line for `calibrate --far-port` at the other end."""
+    try:
+        check_present(interface)
+    except HarnessError as why:
+        _refuse(why)
     typer.echo(canonical(plain(describe(interface))).decode())
 
 
@@ -786,12 +790,20 @@ def log_witness(
     typer.echo(audit.witness_line(entries, max((w.size for w in words if w.state == "verified"), default=0)))
 
 
+_PARSER_USAGE: Final = 2
+"""With what the command-line parser ends on a wrong usage; no command of ours ends so."""
+
+
 def main() -> None:
     """Entry point of the console script."""
     try:
         app()
     except HarnessError as why:
         typer.echo(f"millicert: {why}", err=True)
+        sys.exit(int(ExitCode.USAGE))
+    except SystemExit as end:
+        if end.code != _PARSER_USAGE:
+            raise
         sys.exit(int(ExitCode.USAGE))
 
 

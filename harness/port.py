@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from harness.artefact import UNKNOWN, Port
+from harness.errors import BenchError
+from harness.tomlfile import nearest
 
 SIOCETHTOOL: Final = 0x8946
 SIOCGIFHWADDR: Final = 0x8927
@@ -37,6 +39,18 @@ _SERIALS: Final = {
 
 Ask = Callable[[int, bytes], bytes]
 """(ioctl number, ifreq data after the name, or an ethtool command) → the same, as the kernel left it; OSError."""
+
+
+def check_present(interface: str) -> None:
+    """Raises BenchError, with the nearest name, when this network namespace has no such interface."""
+    names = sorted(name for _, name in socket.if_nameindex())
+    if interface not in names:
+        close = nearest(interface, names)
+        raise BenchError(
+            "a network interface of this host",
+            interface,
+            f"did you mean {close}?" if close else f"choose one of {', '.join(names)}",
+        )
 
 
 def describe(interface: str, sock: socket.socket | None = None) -> Port:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import ipaddress
+import re
 import socket
 import struct
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 SIOCGIFADDR: Final = 0x8915
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]+")
 DAEMONS: Final = ("chronyd", "ptp4l", "phc2sys", "ts2phc", "ntpd", "ntpsec", "systemd-timesyn")
 """Names of clock daemons as /proc shows them, cut to 15 characters."""
 
@@ -87,7 +89,11 @@ def _or_none(items: Sequence[str]) -> str:
 
 
 def starter(name: str = "my-bench", sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> str:
-    """TOML text of a bench that starts at this host; it loads as it is, but its far end is only a placeholder."""
+    """TOML text of a bench that starts at this host; it loads as it is, but its far end is only a placeholder.
+
+    The bench is called ``name`` as far as a bench may be called so.
+    """
+    called = _UNFIT.sub("-", name).strip("._-")[:40] or "my-bench"
     here = interfaces(sys, proc)
     running = daemons(proc)
     seen = [
@@ -108,7 +114,7 @@ def starter(name: str = "my-bench", sys: Path = Path("/sys"), proc: Path = Path(
 # clock daemons: {_or_none(running)}
 
 [bench]
-name = "{name}"
+name = "{called}"
 title = ""                       # what people call it, in any script
 policy = "metro-2027"            # which requirements are judged
 operator = ""                    # who measures, unless the command line says

@@ -12,8 +12,10 @@ import pytest
 from geographiclib.geodesic import Geodesic
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from harness.bench import BenchFileError, check, find, geodesic_m, known, load, parse, smallest_frame, starter
+from harness.cli import app
 from harness.errors import BenchError
 from harness.evidence.gatherer import sources_of
 from harness.link import Endpoint
@@ -466,6 +468,38 @@ def test_the_starter_of_this_host_loads() -> None:
     made = parse(starter("fresh"))
     assert made.name == "fresh"
     assert any("192.0.2.1" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("my bench.toml", "my-bench"),
+        ("甲乙.toml", "my-bench"),
+        (".hidden.toml", "hidden"),
+        ('a"b.toml', "a-b"),
+        ("a\nb.toml", "a-b"),
+        ("x" * 60 + ".toml", "x" * 40),
+    ],
+)
+def test_a_new_bench_loads_whatever_its_file_is_called(tmp_path: Path, file: str, name: str) -> None:
+    done = CliRunner().invoke(app, ["bench", "new", str(tmp_path / file)])
+    assert done.exit_code == 0, done.output
+    mark = "CHANGE THIS"
+    assert mark in done.output
+    assert mark in (tmp_path / file).read_text(encoding="utf-8")
+    assert load(tmp_path / file).name == name
+
+
+def test_an_instrument_without_an_address_is_in_the_simulated_lab_only_on_a_simulated_bench(tmp_path: Path) -> None:
+    real = tmp_path / "b.toml"
+    real.write_text(REAL + '[instruments.hand]\ndriver = "prompted-hand"\n', encoding="utf-8")
+    for file, said, other in (
+        (real, "no address", "(simulated lab)"),
+        ("simulated-oxc", "(simulated lab)", "no address"),
+    ):
+        text = "\n".join(check(file)[0])
+        assert said in text
+        assert other not in text
 
 
 @pytest.fixture

@@ -225,6 +225,14 @@ def test_a_far_port_is_read_as_it_was_told(tmp_path: Path) -> None:
         read_port(file)
 
 
+def test_a_port_that_this_host_does_not_have_is_refused_with_the_nearest_one() -> None:
+    told = CliRunner().invoke(app, ["port", "lO"])
+    assert told.exit_code == 4
+    assert "wanted a network interface of this host" in told.stderr
+    assert "found lO" in told.stderr
+    assert "did you mean lo?" in told.stderr
+
+
 # -- the command ---------------------------------------------------------------------------------------------------
 
 

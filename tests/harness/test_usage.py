@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.rehearsal import bench_text
-from tests.harness.desk import Desk
+from tests.harness.desk import ROOT, Desk
 
 
 def test_an_unknown_bench_lists_the_known_ones_and_the_nearest(desk: Desk) -> None:
@@ -42,6 +42,22 @@ def test_lengths_and_rates_that_make_no_sense_are_refused(desk: Desk, option: li
     assert done.returncode == 4
     assert "wanted" in done.stderr
     assert not desk.results.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["verify"], ["verify", ".", "--level", "6"], ["bench", "new", "--what"]]
+)
+def test_wrong_usage_of_the_command_has_the_code_of_every_wrong_usage(words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert "Usage: " in done.stderr
+
+
+def test_asking_for_help_is_no_wrong_usage() -> None:
+    done = subprocess.run([sys.executable, "-m", "harness.cli", "--help"], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0
 
 
 def test_a_selection_of_nothing_is_wrong_usage_and_leaves_no_folder(desk: Desk) -> None:
