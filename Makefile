@@ -24,8 +24,8 @@ lint: $(VENV)/.core  ## ruff, mypy strict, stubtest, cython-lint, import contrac
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.core  ## print every performance figure the README quotes (an hour; a quiet machine)
-	@set -e; for name in noise_floor fibre_truth archive verification campaign soak short_runs matrix acceptance; do \
-		echo "== benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name; done
+	@set -e; for figure in noise_floor fibre_truth "archive --full" verification campaign soak short_runs matrix acceptance; do \
+		echo "== benchmarks.$$figure"; $(BIN)/python -m benchmarks.$$figure; done
 
 core: $(VENV)/.core
 

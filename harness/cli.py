@@ -572,7 +572,7 @@ def redact(
 def seal(
     folder: Annotated[Path, typer.Argument(help="A sealed folder with a report: a run, or a redacted one.")],
     cert: Annotated[Path, typer.Option(help="Certificate in PEM, with its chain behind it.")],
-    key: Annotated[Path, typer.Option(help="Its private key in PEM: ECDSA P-256, or RSA.")],
+    key: Annotated[Path, typer.Option(help="Its private key in PEM: ECDSA P-256, P-384 or P-521, or RSA.")],
     tsa: Annotated[str | None, typer.Option(help="Time-stamping authority to ask.", metavar="URL")] = None,
     out: Annotated[Path | None, typer.Option(help="A new file; <folder>.sealed.pdf beside the folder else.")] = None,
 ) -> None:

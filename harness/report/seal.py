@@ -61,7 +61,7 @@ def seal(document: bytes, certificates: bytes, key: bytes, *, tsa: str | None = 
 
 
 def _hanko() -> dict[str, Any]:
-    """The parts of pyHanko, which is not installed by default. Raises SealError when it is missing."""
+    """The parts of pyHanko, which only sealing needs. Raises SealError when it is missing."""
     try:
         from asn1crypto import keys  # noqa: PLC0415 - optional, as all here
         from asn1crypto import x509 as asn1  # noqa: PLC0415
@@ -109,7 +109,7 @@ def _private(key: bytes, certificate: x509.Certificate) -> bytes:
     elif not (isinstance(found, ec.EllipticCurvePrivateKey) and isinstance(found.curve, _CURVES)):
         # Ed25519 seals were refused by the PDF readers that were tried.
         raise SealError(
-            "a key of ECDSA P-256 or RSA",
+            "a key of ECDSA P-256, P-384 or P-521, or RSA",
             type(found).__name__,
             "have one of those certified: PDF readers know no other",
         )

@@ -234,7 +234,7 @@ def test_what_does_not_fit_is_refused(issuer: Issuer, report: bytes) -> None:
         (b"nothing", pem(ours), "certificates in PEM"),
         (old, pem(ours), "valid today"),
         (issuer.certify(short), pem(short), "RSA key of 3072"),
-        (issuer.certify(edwards), pem(edwards), "ECDSA P-256 or RSA"),
+        (issuer.certify(edwards), pem(edwards), "ECDSA P-256, P-384 or P-521, or RSA"),
     ):
         with pytest.raises(SealError, match=words):
             seal(report, certificate, key)
