@@ -311,9 +311,6 @@ class IntervalCounter(Device, Protocol):
     def read_ps(self) -> int:
         """One interval, ps; waits for the edges. Raises NoReadingError when none came."""
 
-    def read_pps_ps(self) -> int:
-        """One interval of two 1PPS signals, folded into ±0.5 s, ps. Raises NoReadingError."""
-
 
 @runtime_checkable
 class TimingReceiver(Device, Protocol):

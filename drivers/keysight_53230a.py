@@ -17,8 +17,6 @@ from drivers.port import Identity, Port
 from drivers.session import Session
 
 MODELS: Final = ("53220A", "53230A")
-RESOLUTION_PS: Final = {"53220A": 100, "53230A": 20}
-"""Single-shot resolution of a time interval, ps; figures of the data sheet's title, unconfirmed."""
 TIMEOUT_MS: Final = (10, 2_000_000)
 """Range of SYSTem:TIMeout (User's Guide chapter 3, Setting the Measurement Time Out)."""
 RANGES_V: Final = (5, 50)
@@ -214,10 +212,6 @@ class Keysight53230A:
             return picoseconds(reply)
         except ValueError as why:
             raise PortReplyError("a reading in seconds", str(why), "set the counter up again") from why
-
-    def read_pps_ps(self) -> int:
-        """One interval of two 1PPS signals, folded into ±0.5 s, ps. Raises what `read_ps` and `pps` raise."""
-        return pps(self.read_ps())
 
     def errors(self) -> tuple[tuple[int, str], ...]:
         """What the error queue holds, oldest first; reading empties it. Raises PortReplyError."""

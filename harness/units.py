@@ -24,21 +24,6 @@ def minutes(value: int) -> Nanoseconds:
     return seconds(60 * value)
 
 
-def ms(value: int) -> Nanoseconds:
-    """Whole milliseconds as ns."""
-    return Nanoseconds(value * 1_000_000)
-
-
-def us(value: int) -> Nanoseconds:
-    """Whole microseconds as ns."""
-    return Nanoseconds(value * 1_000)
-
-
-def ps(value: Nanoseconds) -> Picoseconds:
-    """The same duration in ps."""
-    return Picoseconds(value * 1_000)
-
-
 def flight_time(length_m: int, group_index_ppm: int = 1_000_000) -> Picoseconds:
     """Time of flight t = L n_g / c, rounded down to a ps.
 

@@ -222,10 +222,6 @@ class Wss(Element):
         equalised = max(natural, target - self.plug_db + self.equal_db[pair]) if target else natural
         return equalised + self.extra_db[pair]
 
-    def true_backplane_db(self, ingress: str, egress: str) -> float:
-        """Of the backplane alone."""
-        return self.backplane_db[ingress, egress]
-
     def true_passband(self, channel: Channel, down_db: float) -> tuple[Hertz, Hertz]:
         """(centre, width) between the two frequencies where a slice is so much below its best."""
         around = np.linspace(-channel.width, channel.width, 400_001)

@@ -131,11 +131,6 @@ class Note:
         """The note with one more signature, by ``sign``, whose public half is ``key``."""
         return replace(self, signatures=(*self.signatures, Signature(key.name, key.id, sign(self.text.encode()))))
 
-    def cosigned(self, key: CosignerKey, sign: Callable[[bytes], bytes], utc_s: int) -> Note:
-        """The note with one more cosignature/v1, of the time ``utc_s`` (s since 1970 UTC)."""
-        blob = utc_s.to_bytes(_TIME, "big") + sign(_cosigned(utc_s, self.text))
-        return replace(self, signatures=(*self.signatures, Signature(key.name, key.id, blob)))
-
     def by(self, key: VerifierKey | CosignerKey) -> Signature | None:
         """The signature of ``key``, checked; None when there is none.
 

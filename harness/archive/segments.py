@@ -26,7 +26,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -219,12 +219,6 @@ def paths(directory: Path) -> list[Path]:
 def segment_name(index: int) -> str:
     """File name of segment ``index`` from 0."""
     return f"samples-{index:05}.npz"
-
-
-def iterate(directory: Path) -> Iterator[Samples]:
-    """The Samples of ``directory`` segment by segment, in row order, in memory one at a time."""
-    for path in paths(directory):
-        yield decode(read_file(path), str(path))
 
 
 def load_samples(directory: Path) -> Samples:

@@ -33,8 +33,3 @@ class SiteClock:
             "step_ns": self.step_ns,
             "step_at_ns": origin_ns + self.at_ns,
         }
-
-    def error_at(self, elapsed_ns: int) -> int:
-        """Reading minus host time, ns, ``elapsed_ns`` after the metro was opened (rate error rounded down)."""
-        stepped = self.step_ns if elapsed_ns >= self.at_ns else 0
-        return self.offset_ns + elapsed_ns * self.skew_ppb // 1_000_000_000 + stepped

@@ -21,6 +21,7 @@ from harness.archive.ledger import LOGGED
 from harness.archive.log import KEY_VARIABLE, Log, told
 from harness.archive.note import CosignerKey, Note
 from harness.cli import app
+from tests.harness.archive.cosigning import cosigned
 
 HERE = Path(__file__).parent
 SECRET = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -150,7 +151,7 @@ def test_a_witness_is_asked_and_answers(results: Path) -> None:
     asked = results / "simulated/log/witness/4"
     assert f"queued    {asked / 'query.tsq'}" in done.output
     assert "ATTEMPT HISTORY NOT WITNESSED" in done.output
-    note = Note.parse((asked / "checkpoint").read_bytes()).cosigned(OUTSIDE, SECRET.sign, 1_790_000_000)
+    note = cosigned(Note.parse((asked / "checkpoint").read_bytes()), OUTSIDE, SECRET.sign, 1_790_000_000)
     (results / "answer").write_bytes(note.octets)
     (results / "w1.pub").write_text(f"{OUTSIDE.line}\n")
     assert typed("witness", results, "--simulated", "--cosignature", results / "answer").exit_code == 4

@@ -19,6 +19,7 @@ from harness.archive.log import KEY_VARIABLE, Log, told
 from harness.archive.note import CosignerKey, Note
 from harness.archive.verify import Check, Level, judge_again, sound, verify
 from harness.archive.witness import add_cosignature, request
+from tests.harness.archive.cosigning import cosigned
 
 ITEM = item("bench", ["a"], ["T1"])
 SECRET = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -180,7 +181,7 @@ def test_a_signed_log_is_worth_as_much_as_its_key(signed: tuple[Path, Trust], tm
 
 def test_a_trusted_witness_dates_the_run(second: Path) -> None:
     place = second.parent / "log"
-    note = Note.parse((request(place) / "checkpoint").read_bytes()).cosigned(OUTSIDE, SECRET.sign, 1_790_000_600)
+    note = cosigned(Note.parse((request(place) / "checkpoint").read_bytes()), OUTSIDE, SECRET.sign, 1_790_000_600)
     add_cosignature(place, note.octets, OUTSIDE)
     assert rows(second, Level.TIME)["time"].state == "note"
     trust = Trust("x", (TrustedKey(VerifierKey(OUTSIDE.name, OUTSIDE.public)),))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.archive.keys import VerifierKey
 from harness.archive.note import Checkpoint, CosignerKey, Note, Signature, cosigned_at
 from harness.errors import ArchiveError, HarnessError
+from tests.harness.archive.cosigning import cosigned
 
 # From the documentation of Go's package sumdb/note and from C2SP's signed-note.
 PETER_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -84,7 +85,7 @@ def test_published_witness_key_reads() -> None:
 
 
 def test_a_signed_and_cosigned_checkpoint_comes_back() -> None:
-    note = Note(TREE.text).signed(LOG, SECRET.sign).cosigned(OUTSIDE, SECRET.sign, 1_790_000_000)
+    note = cosigned(Note(TREE.text).signed(LOG, SECRET.sign), OUTSIDE, SECRET.sign, 1_790_000_000)
     again = Note.parse(note.octets)
     assert again == note
     assert Checkpoint.parse(again.text) == TREE

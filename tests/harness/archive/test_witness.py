@@ -18,6 +18,7 @@ from harness.archive.note import CosignerKey, Note
 from harness.archive.witness import add_cosignature, add_token, covered, post, queued, request, words
 from harness.canonical import sha256
 from harness.errors import ArchiveError, HarnessError
+from tests.harness.archive.cosigning import cosigned
 
 SECRET = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OUTSIDE = CosignerKey("witness.example/w1", SECRET.public_key().public_bytes_raw())
@@ -120,7 +121,7 @@ def test_a_request_is_the_checkpoint_and_is_made_once(path: Path) -> None:
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_cosignature_is_kept_and_counts(path: Path, whole: bool) -> None:
-    note = Note.parse((request(path) / "checkpoint").read_bytes()).cosigned(OUTSIDE, SECRET.sign, AT)
+    note = cosigned(Note.parse((request(path) / "checkpoint").read_bytes()), OUTSIDE, SECRET.sign, AT)
     word = add_cosignature(path, note.octets if whole else f"{note.signatures[-1]}\n".encode(), OUTSIDE)
     assert (word.size, word.utc_s, word.state, word.at) == (3, AT, "verified", "2026-09-21T14:13:20Z")
     assert word.who == f"{OUTSIDE.name}+{OUTSIDE.id}"
@@ -134,11 +135,11 @@ def test_a_cosignature_is_kept_and_counts(path: Path, whole: bool) -> None:
 def test_no_cosignature_of_anything_else_is_taken(path: Path) -> None:
     note = Note.parse((request(path) / "checkpoint").read_bytes())
     other = CosignerKey("witness.example/w2", OUTSIDE.public)
-    older = Note.parse((path / "checkpoints/2").read_bytes()).cosigned(OUTSIDE, SECRET.sign, AT)
-    cosigned = note.cosigned(OUTSIDE, SECRET.sign, AT).octets
+    older = cosigned(Note.parse((path / "checkpoints/2").read_bytes()), OUTSIDE, SECRET.sign, AT)
+    twice = cosigned(note, OUTSIDE, SECRET.sign, AT).octets
     for data, key in (
-        (cosigned, other), (older.octets, OUTSIDE), (b"", OUTSIDE), (b"\xff", OUTSIDE), (note.octets, OUTSIDE),
-        (cosigned.replace(b"w1 ", b"w1  "), OUTSIDE),
+        (twice, other), (older.octets, OUTSIDE), (b"", OUTSIDE), (b"\xff", OUTSIDE), (note.octets, OUTSIDE),
+        (twice.replace(b"w1 ", b"w1  "), OUTSIDE),
     ):  # fmt: skip
         with pytest.raises(HarnessError):
             add_cosignature(path, data, key)
@@ -146,7 +147,7 @@ def test_no_cosignature_of_anything_else_is_taken(path: Path) -> None:
 
 
 def test_every_changed_octet_of_what_is_kept_of_a_cosignature_is_found(path: Path) -> None:
-    note = Note.parse((request(path) / "checkpoint").read_bytes()).cosigned(OUTSIDE, SECRET.sign, AT)
+    note = cosigned(Note.parse((request(path) / "checkpoint").read_bytes()), OUTSIDE, SECRET.sign, AT)
     add_cosignature(path, note.octets, OUTSIDE)
     for file in [*(path / "witness/3").glob("cosignature-*"), path / "witness/3/checkpoint"]:
         whole = file.read_bytes()
