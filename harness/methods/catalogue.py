@@ -42,28 +42,28 @@ class Method:
 
 
 METHODS: Final[Mapping[str, Method]] = {
-    figures_id: Method(module.run, module.seconds)
-    for figures_id, module in (
-        ("reference", reference),
-        ("insertion-loss", insertion_loss),
-        ("repeatability", repeatability),
-        ("pdl", pdl),
-        ("wavelength", wavelength),
-        ("crosstalk", crosstalk),
-        ("return-loss", return_loss),
-        ("switching", switching),
-        ("hitless", hitless),
-        ("latency", latency),
-        ("persistence", persistence),
-        ("endurance", endurance),
-        ("protection", protection),
-        ("wss-loss", wss_loss),
-        ("wss-passband", wss_passband),
-        ("wss-osnr", wss_osnr),
-        ("wss-card", wss_card),
-        ("wss-restoration", wss_restoration),
-        ("path", path),
-        ("reconcile", reconcile),
+    module.ID: Method(module.run, module.seconds)
+    for module in (
+        reference,
+        insertion_loss,
+        repeatability,
+        pdl,
+        wavelength,
+        crosstalk,
+        return_loss,
+        switching,
+        hitless,
+        latency,
+        persistence,
+        endurance,
+        protection,
+        wss_loss,
+        wss_passband,
+        wss_osnr,
+        wss_card,
+        wss_restoration,
+        path,
+        reconcile,
     )
 }
 """By id of the procedure, see `harness.figures.catalogue`."""

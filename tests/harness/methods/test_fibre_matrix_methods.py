@@ -813,6 +813,10 @@ def cuts(procedure: str, count: int) -> Iterator[int]:
     yield from range(count) if count <= 12 else (0, 1, count // 2, count - 1)
 
 
+def test_every_procedure_has_its_method_and_no_other() -> None:
+    assert list(METHODS) == list(PROCEDURES)
+
+
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("procedure", ["reference", *(each for each in PROCEDURES if each in BRIEF), "insertion-loss"])
 def test_a_run_cut_off_at_any_part_goes_on_there(profile: Profile, procedure: str, together: bool) -> None:
