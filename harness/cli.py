@@ -24,7 +24,7 @@ from harness import order as work
 from harness import patching, starter
 from harness import reflect as far_end
 from harness import visit as visiting
-from harness.archive import audit, keys, log, outcome, proof, record, redacting, redaction, signature, witness
+from harness.archive import audit, bag, keys, log, outcome, proof, record, redacting, redaction, signature, witness
 from harness.archive import verify as archive
 from harness.archive.attach import attach as attach_journals
 from harness.archive.note import Checkpoint, CosignerKey, Note
@@ -198,6 +198,7 @@ def order_new(
 ) -> None:
     """Order a measurement: links, streams, policy and days under a nonce, signed."""
     try:
+        _outside_of_sealed(out)
         found = load(bench)
         now = time.time_ns()
         drawn = work.draw(
@@ -277,6 +278,7 @@ def key_new(
 ) -> None:
     """Make a signing key: FILE for its owner alone, FILE.pub for every auditor's trust file."""
     try:
+        _outside_of_sealed(file)
         key = keys.create(file, name)
     except HarnessError as why:
         _refuse(why)
@@ -593,13 +595,25 @@ _LARGEST_PEM: Final = 256 * 1024
 
 
 def _new_file(folder: Path, target: Path, *, fresh: bool = False) -> None:
-    """Raises HarnessError when ``target`` lies inside the sealed folder, or must be ``fresh`` and is there already."""
+    """Raises HarnessError when ``target`` lies inside a sealed folder, or must be ``fresh`` and is there already."""
     if fresh and target.exists():
         raise HarnessError("a new file", f"{target}, which is there", "choose another with --out")
     if target.resolve().is_relative_to(folder.resolve()):
         raise HarnessError(
             f"a file outside of {folder}", str(target), "a sealed folder does not change: choose another"
         )
+    _outside_of_sealed(target)
+
+
+def _outside_of_sealed(target: Path) -> None:
+    """Raises HarnessError when a folder that ``target`` lies in, at any depth, has the manifest of a sealed one."""
+    for folder in target.resolve().parents:
+        if (folder / bag.MANIFEST).exists():
+            raise HarnessError(
+                f"a file outside of {folder}, which is sealed",
+                str(target),
+                "a sealed folder does not change: choose another",
+            )
 
 
 def _logs(results: Path, simulated: bool | None = None) -> list[Path]:
@@ -699,6 +713,8 @@ def log_prove(
     """Write the proof that a run stands in its log, to be handed out with the run folder."""
     path = _log_of(folder)
     try:
+        if out is not None:
+            _new_file(folder, out, fresh=True)
         kept = proof.keep(log.Log(path), folder.resolve().name)
         data = read_file(kept)
         if out is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -13,12 +14,17 @@ from harness.errors import ArchiveError
 PARTIAL: Final = ".partial"
 """Suffix of a file that was being written; a leftover one never counts as its file."""
 
+_THEN: Final = "; a run that had begun then goes on with --resume: everything journaled so far is kept"
+"""Not every file that is written belongs to a run."""
+
 _REMEDIES: Final = {
-    errno.ENOSPC: "free space on that disk, then resume the run: everything journaled so far is kept",
-    errno.EDQUOT: "raise the quota or free space, then resume the run: everything journaled so far is kept",
-    errno.EFBIG: "raise the file size limit (ulimit -f), then resume the run: everything journaled so far is kept",
-    errno.EROFS: "mount that file system writable (dmesg says why it is not), then resume the run",
-    errno.EACCES: "run as the owner of that folder or choose another results folder",
+    errno.ENOSPC: f"free space on that disk{_THEN}",
+    errno.EDQUOT: f"raise the quota or free space{_THEN}",
+    errno.EFBIG: f"raise the file size limit (ulimit -f){_THEN}",
+    errno.EROFS: f"mount that file system writable (dmesg says why it is not){_THEN}",
+    errno.EACCES: "do it as the owner of that folder, or choose another",
+    errno.ENOENT: "make that folder first, or choose another",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.EIO: "replace the failing disk; copy the folder away before anything else",
 }
 
@@ -29,7 +35,7 @@ def refusal(path: Path, error: OSError) -> ArchiveError:
         room = f" ({shutil.disk_usage(path.parent).free} octets free)"
     except OSError:
         room = ""
-    remedy = _REMEDIES.get(error.errno or 0, "look at that path with ls -l and dmesg, then resume the run")
+    remedy = _REMEDIES.get(error.errno or 0, f"look at that path with ls -l and dmesg{_THEN}")
     return ArchiveError(f"to write {path}", f"{error.strerror or error}{room}", remedy)
 
 
@@ -52,7 +58,8 @@ def write_all(handle: int, data: bytes) -> None:
 def write_file(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path`` so that a reader sees the old file or the new one, never a mixture.
 
-    Raises ArchiveError with the remedy when the disk refuses; then nothing of the attempt is left.
+    Raises ArchiveError with the remedy when the disk refuses; then nothing of the attempt is left
+    unless the disk refuses to take it away, too.
     """
     partial = path.with_name(path.name + PARTIAL)
     try:
@@ -65,11 +72,17 @@ def write_file(path: Path, data: bytes) -> None:
         partial.replace(path)
         sync_directory(path.parent)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        _forget(partial)
         raise refusal(path, error) from error
     except BaseException:
-        partial.unlink(missing_ok=True)
+        _forget(partial)
         raise
+
+
+def _forget(partial: Path) -> None:
+    """Take a partial file away; where the disk refuses that too, the first refusal is the one to tell."""
+    with contextlib.suppress(OSError):
+        partial.unlink(missing_ok=True)
 
 
 def make_directory(path: Path, *, fresh: bool = False) -> None:

@@ -162,3 +162,17 @@ def test_a_witness_is_asked_and_answers(results: Path) -> None:
     assert "cosignature  2026-09-21T14:13:20Z" in typed("show", results).output
     assert typed("witness", results, "--simulated", "--token", results / "answer").exit_code == 4
     assert typed("witness", results, "--simulated", "--tsa", "nowhere").exit_code == 4
+
+
+@pytest.mark.parametrize("place", ["data/result.json", "data/journal.jsonl", "proof.json", "data/proof.json"])
+def test_a_proof_is_never_written_into_a_sealed_folder_nor_over_a_file(results: Path, place: str) -> None:
+    first, second = sorted((results / "simulated").glob("2*"))
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    done = typed("prove", first, "--out", first / place)
+    assert done.exit_code == 4, done.output
+    assert "wanted a" in done.stderr
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+    assert typed("prove", first, "--out", second / "proof.json").exit_code == 4
+    (results / "mine").write_text("precious", encoding="utf-8")
+    assert typed("prove", first, "--out", results / "mine").exit_code == 4
+    assert (results / "mine").read_text(encoding="utf-8") == "precious"

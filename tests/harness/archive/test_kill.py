@@ -185,7 +185,7 @@ def test_a_full_disk_is_said_clearly_and_loses_nothing(tmp_path: Path) -> None:
         pytest.skip("needs root or user namespaces to mount a small disk")
     done = child(FILL, str(tmp_path), "mount", wrapper=unshare)
     assert done.returncode == 0, done.stderr
-    check_refusal(done.stdout, "No space left on device", "free space on that disk, then resume the run")
+    check_refusal(done.stdout, "No space left on device", "free space on that disk; a run that had begun then goes on")
     assert '"journal": "wanted to write' in done.stdout
 
 

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness import policies
+from harness.archive import bag
 from harness.archive.folder import CALIBRATIONS, RunFolder
 from harness.archive.verify import Check, Level, judge_again, sound, verify
 from harness.canonical import JSON, canonical
@@ -45,6 +46,16 @@ def test_a_key_is_made_once(tmp_path: Path, key: Path) -> None:
     made = typed("key", "new", tmp_path / "other", "--name", "lab.example.org")
     assert made.stdout.splitlines()[-1] == (tmp_path / "other.pub").read_text().strip() != line
     assert typed("key", "new", tmp_path / "third", "--name", "two words").exit_code == 4
+
+
+@pytest.mark.parametrize("place", ["lab.key", "data/lab.key", "sig/lab.key"])
+def test_no_key_is_written_into_a_sealed_folder(sealed: Path, place: str) -> None:
+    (sealed / place).parent.mkdir(exist_ok=True)
+    done = typed("key", "new", sealed / place, "--name", "lab.example.org")
+    assert done.exit_code == 4
+    assert "a sealed folder does not change" in done.stderr
+    assert not list(sealed.rglob("lab.key*"))
+    assert bag.problems(sealed) == []
 
 
 def test_sign_and_verify(sealed: Path, tmp_path: Path, key: Path) -> None:
