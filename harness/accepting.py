@@ -25,6 +25,7 @@ from harness.optics import Dut
 from harness.profile import Profile, parse
 from harness.rig import Rig
 from harness.safety import Outcome
+from harness.tomlfile import read_text
 
 WIRE: Final = "wire.log"
 """Every octet to and from the instruments, beside data while the run is on; in the end `data/wire.log.gz`."""
@@ -34,7 +35,7 @@ def read_profile(name: str, folder: Path) -> str:
     """Text of a shipped profile by name, or of a file by path relative to ``folder``. Raises BenchError."""
     path = folder / name if name.endswith(".toml") else PROFILES / f"{name}.toml"
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as why:
         shipped = ", ".join(sorted(each.stem for each in PROFILES.glob("*.toml")))
         raise BenchError(f"an acceptance profile {name}", str(why), f"give a .toml file or one of {shipped}") from why

@@ -9,9 +9,9 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, time
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
@@ -634,6 +634,10 @@ class _Reader:
             if data.get("instruments"):
                 self.missing(at, "the table of the lab whose instruments the bench names")
             return {}
+        if odd := list(_not_numbers(table, at)):
+            for where, value in odd:
+                self.add(where, shown(value), "a number, text, true or false")
+            return {}
         plain: dict[str, Any] = json.loads(json.dumps(dict(table), default=float))
         try:
             made = OpticalLab.of(plain, VirtualClock())
@@ -964,6 +968,18 @@ class _Reader:
             self.add((*at, "size"), str(stream.size), f"at least {least} octets: a STAMP packet of link {link.name}")
 
 
+def _not_numbers(value: object, at: tomlfile.Path) -> Iterator[tuple[tomlfile.Path, object]]:
+    """The dates and times in a table, each with its place: TOML has them, a lab has no use for them."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _not_numbers(each, (*at, key))
+    elif isinstance(value, list):
+        for row, each in enumerate(value):
+            yield from _not_numbers(each, (*at, row))
+    elif isinstance(value, date | time):
+        yield at, value
+
+
 def _ceil(value: Decimal) -> int:
     return int(value.to_integral_value(ROUND_CEILING))
 
@@ -1071,7 +1087,7 @@ def load(name: str | Path, *roots: Path) -> Bench:
     """The bench of a name or path. Raises BenchError, with every error at once."""
     path = find(name, *roots)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = tomlfile.read_text(path)
     except (OSError, UnicodeDecodeError) as why:
         raise BenchError("a readable bench file", f"{path}: {why}", "save it as UTF-8 text") from why
     return parse(text, path=path)

@@ -29,7 +29,7 @@ from harness.archive import verify as archive
 from harness.archive.attach import attach as attach_journals
 from harness.archive.note import Checkpoint, CosignerKey, Note
 from harness.artefact import Patch
-from harness.bench import check, load
+from harness.bench import Bench, check, load
 from harness.canonical import canonical, plain
 from harness.disk import read_file, write_file
 from harness.errors import BenchError, HarnessError
@@ -44,7 +44,8 @@ from harness.port import check_present, describe
 from harness.report import logbook, longtable, pdf, phrases, plots, terminal
 from harness.report import seal as pades
 from harness.report.junit import junit as junit_xml
-from harness.run import read_key, read_policy
+from harness.run import one_line, read_key, read_policy
+from harness.tomlfile import read_text
 
 PLANS = Path("testplans")
 
@@ -203,7 +204,7 @@ def order_new(
         now = time.time_ns()
         drawn = work.draw(
             found,
-            read_policy(policy or found.policy),
+            _policy_of(found, policy),
             steps_in(plans),
             not_before_ns=now,
             not_after_ns=now + hours * 3_600_000_000_000,
@@ -215,6 +216,16 @@ def order_new(
         typer.echo(line)
     typer.echo(f"far end   millicert reflect --listen ADDRESS --sign KEY --order {out.name}")
     typer.echo(f"near end  pytest testplans/ --bench {bench} --order {out.name}")
+
+
+def _policy_of(found: Bench, named: str | None) -> str:
+    """Text of the policy that a bench's links are certified by. Raises BenchError where it has no links, or none."""
+    if not found.links or not (named or found.policy):
+        lacking = "no links" if not found.links else "no policy"
+        raise BenchError(
+            "a bench with links and a policy", f"{found.name}, which has {lacking}", "name another bench, or --policy"
+        )
+    return read_policy(named or found.policy)
 
 
 @app.command()
@@ -358,7 +369,7 @@ def _patch(simulated: bool, length_mm: int | None, group_index: str, u_ps: int |
         return Patch(0, 1_000_000, 0, "simulated: no fibre between the ends")
     try:
         ppm = int(Decimal(group_index) * 1_000_000)
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):  # "nan" is a Decimal, and no int
         ppm = 0
     if length_mm is None or u_ps is None or not origin or not 1_000_000 <= ppm <= 2_000_000:
         raise HarnessError(
@@ -400,7 +411,7 @@ def visit(
     """Say before the visit which evidence will decide each link, or which clock must come along, and how long."""
     try:
         found = load(bench)
-        read = parse_policy(read_policy(policy or found.policy))
+        read = parse_policy(_policy_of(found, policy))
         assumed = visiting.Assumed(equipment_us * 1000, turnaround_us * 1000)
         told = visiting.lines(found, read, steps_in(plans), assumed)
     except HarnessError as why:
@@ -438,9 +449,16 @@ def lab_serve(
 ) -> None:
     """Simulated instruments for anybody's VISA client, until Ctrl-C. Every serial number begins with SIM-."""
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-        lab = Lab.of({**table.get("simulation", {}).get("lab", table), "clock": "real"}, WALL)
+        table = tomllib.loads(read_text(file))
+        simulation = table.get("simulation", {})
+        declared = simulation.get("lab", table) if isinstance(simulation, dict) else table
+        lab = Lab.of({**(declared if isinstance(declared, dict) else {}), "clock": "real"}, WALL)
+        if not lab.devices:
+            wanted = f"instruments in {file}, at its top or in [simulation.lab]"
+            _refuse(BenchError(wanted, "none", "name a file that has them: simulated-oxc.toml does"))
         served = lab.serve()
+    except BenchError as why:
+        _refuse(why)
     except (OSError, UnicodeDecodeError, ValueError, InstrumentError) as why:  # a TOML error is a ValueError
         _refuse(BenchError(f"a lab file {file}", str(why), "correct it; `millicert bench check` reads a bench file"))
     with served:
@@ -461,6 +479,7 @@ def judge(
 ) -> None:
     """Judge a sealed run by another policy: a new result beside the old, which stays as it is."""
     try:
+        one_line(reason, "--reason")
         target, result = archive.judge_again(folder, read_policy(policy), reason=reason)
     except HarnessError as why:
         _refuse(why)
@@ -497,6 +516,7 @@ def attach(
 ) -> None:
     """Judge a sealed run again with late evidence: a new result beside the old, which stays as it is."""
     try:
+        one_line(reason, "--reason")
         trusted = None if trust is None else keys.read_trust(trust)
         target, result, findings = attach_journals(
             folder,

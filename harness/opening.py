@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from drivers.capability import CrossConnect, Device, PowerMeter
 from drivers.catalogue import open_driver
@@ -20,6 +20,24 @@ from harness.reading import Instrument as Archived
 from harness.rig import Journal, Rig, Tap, spec_of
 from harness.safety import Outcome, make_safe
 
+PROMPTED: Final = "prompted-"
+"""Begins the name of a driver that asks a person."""
+
+
+def check_answers(bench: Bench, answers: Path | None) -> None:
+    """Raises BenchError for answers that nobody will ask for, or that are no file: before anything is opened."""
+    if answers is None:
+        return
+    if not any(each.driver.startswith(PROMPTED) for each in bench.instruments):
+        raise BenchError(
+            f"an instrument that asks a person ({PROMPTED}…) on bench {bench.name} for --answers",
+            "none",
+            "leave it out",
+        )
+    if not answers.exists() or answers.is_dir():
+        found = "a folder" if answers.is_dir() else "none"
+        raise BenchError(f"a file of answers {answers}", found, "name a text file with one answer a line")
+
 
 class Opened:
     """The instruments of a bench, opened one after the other; `close` makes them safe first."""
@@ -34,8 +52,10 @@ class Opened:
     ) -> None:
         """Raises PreflightError for an instrument that does not answer or is another one; what was opened is closed.
 
+        Raises BenchError for answers that nobody asks for, or that are no file, before anything is opened.
         ``lenient``: such a one is passed over and stands in ``missing``; the others must be made safe all the same.
         """
+        check_answers(bench, answers)
         self.missing: list[str] = []
         self.bench = bench
         self.lab: Lab | None = None
@@ -67,7 +87,7 @@ class Opened:
         options: dict[str, Any] = dict(each.options)
         if self.lab is not None:
             resource, backend = self.lab.resources().get(name, ""), self.lab.visa
-        if self._answers is not None and each.driver.startswith("prompted-"):
+        if self._answers is not None and each.driver.startswith(PROMPTED):
             options["answers"] = str(self._answers)
         log = self._log
         try:

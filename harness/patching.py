@@ -44,6 +44,8 @@ from harness.stream import Stream
 from harness.uncertainty import PLANE_NAMES, claim, plane_bound
 
 DAY_NS: Final = 86_400_000_000_000
+MOST_DAYS: Final = 36_525
+"""A century: nobody will recalibrate later, and every calendar still has the day."""
 
 
 @dataclass(frozen=True)
@@ -198,9 +200,9 @@ def _link(bench: Bench, wish: Wish) -> Link:
             f"a new file {wish.out}", "one that is there", "an artefact is never written over: name another"
         )
     least = 2 * LEAST_A_SIDE if wish.swap else 0
-    if wish.plugs < max(LEAST_PLUGS, least) or wish.seconds < 1 or wish.days < 1:
+    if wish.plugs < max(LEAST_PLUGS, least) or wish.seconds < 1 or not 1 <= wish.days <= MOST_DAYS:
         raise BenchError(
-            f"{LEAST_PLUGS} plugs or more, of a second or more, valid a day or more",
+            f"{LEAST_PLUGS} plugs or more, of a second or more, valid for 1 to {MOST_DAYS} days",
             f"{wish.plugs} plugs of {wish.seconds} s for {wish.days} days",
             "10 plugs are recommended",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from harness.evidence.kernel import Kernel
 from harness.figures.path import ID as PATH
 from harness.link import Link, Route
 from harness.measurement import Calibration, Health, Measurement
+from harness.opening import check_answers
 from harness.order import OrderedStream, Signed, departures, tie
 from harness.order import read as read_order
 from harness.policy import Policy, Requirement
@@ -41,6 +43,7 @@ from harness.safety import Outcome
 from harness.samples import Column, Samples
 from harness.stage import Scene
 from harness.stream import Stream
+from harness.tomlfile import read_text
 
 CALIBRATION_S: Final = 2
 """Least length of a simulated back-to-back calibration at field rate and size."""
@@ -121,10 +124,25 @@ def read_policy(name: str) -> str:
     """Text of a shipped policy by name, or of a file by path. Raises BenchError naming the shipped ones."""
     path = Path(name) if name.endswith(".toml") else POLICIES / f"{name}.toml"
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as why:
         shipped = ", ".join(sorted(each.stem for each in POLICIES.glob("*.toml")))
         raise BenchError(f"a policy {name}", str(why), f"give a .toml file or one of {shipped}") from why
+
+
+def one_line(text: str, option: str) -> str:
+    """``text`` where a report can print it: letters, digits, signs and spaces of any script on one line.
+
+    Raises HarnessError for a control character, a line break, a sign that turns the direction of writing, or octets
+    that are no UTF-8; ``option`` names it.
+    """
+    odd = [each for each in text if not each.isprintable() and unicodedata.category(each) != "Zs"]
+    if odd:
+        found = ", ".join(dict.fromkeys(f"U+{ord(each):04X}" for each in odd))
+        raise HarnessError(
+            f"text on one line for {option}", f"{text!a} with {found}", "leave these characters out"
+        )
+    return text
 
 
 class Run:
@@ -133,6 +151,15 @@ class Run:
     def __init__(self, bench: Bench, options: Options) -> None:
         self.bench = bench
         self.options = options
+        one_line(options.operator, "--operator")
+        one_line(bench.operator, "operator in [bench]")
+        if bench.dut is None and (options.dut or options.answers is not None):
+            raise BenchError(
+                f"a device under test on bench {bench.name} for {'--dut' if options.dut else '--answers'}",
+                "no [dut]",
+                "leave that option out, or name a bench that has one",
+            )
+        check_answers(bench, options.answers)
         named = options.policy or bench.policy
         self.policy_text = read_policy(named) if named else ""
         self.policy: Policy | None = parse_policy(self.policy_text) if named else None

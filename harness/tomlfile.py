@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import pathlib
 import re
 import tomllib
 from bisect import bisect_right
@@ -10,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
+
+from harness.errors import BenchError
 
 Path = tuple[str | int, ...]
 """Where a value stands: table names, keys, indices of arrays."""
@@ -154,6 +157,14 @@ class _Scanner:
 def lines_of(text: str) -> dict[Path, int]:
     """Line number, from 1, of every table, key and array element of a valid TOML text."""
     return _Scanner(text).run()
+
+
+def read_text(path: pathlib.Path) -> str:
+    """The text of a TOML file. Raises OSError, UnicodeDecodeError, and BenchError where a byte order mark begins it."""
+    text = path.read_text(encoding="utf-8")
+    if text.startswith("\ufeff"):
+        raise BenchError(f"plain UTF-8 in {path}", "a byte order mark", "save as UTF-8 without BOM")
+    return text
 
 
 class TomlFile:

@@ -193,7 +193,13 @@ def test_a_fibre_under_test_is_not_taken_for_a_patch(
 
 @pytest.mark.parametrize(
     ("changes", "why"),
-    [({"plugs": 4}, "plugs or more"), ({"seconds": 0}, "second or more"), ({"days": 0}, "day"), ({"link": "c"}, "a-b")],
+    [
+        ({"plugs": 4}, "plugs or more"),
+        ({"seconds": 0}, "second or more"),
+        ({"days": 0}, "day"),
+        ({"days": 999_999_999}, "36525 days"),
+        ({"link": "c"}, "a-b"),
+    ],
 )
 def test_what_cannot_work_is_refused_before_anyone_is_asked(
     pair: Pair, tmp_path: Path, changes: dict[str, Any], why: str
