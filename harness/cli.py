@@ -8,13 +8,14 @@ import signal
 import sys
 import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn, TextIO
 
 import typer
+from typer.core import TyperGroup
 
 from drivers.catalogue import drivers_table
 from drivers.clock import WALL
@@ -32,7 +33,7 @@ from harness.artefact import Patch
 from harness.bench import Bench, check, load
 from harness.canonical import canonical, plain
 from harness.disk import read_file, write_file
-from harness.errors import BenchError, HarnessError
+from harness.errors import BROKEN, BenchError, HarnessError, unusable
 from harness.evidence.catalogue import Source
 from harness.evidence.gatherer import sources_of
 from harness.exitcode import OF_VERDICT, ExitCode, worst
@@ -49,7 +50,56 @@ from harness.tomlfile import read_text
 
 PLANS = Path("testplans")
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Tell what the operating system refuses like every other mistake: no traceback, and not the code of a FAIL.
+
+    An output or disk that takes no more is exit 14, whatever the answer would have been: nobody has read it.
+    """
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout:  # None where the caller closed it
+                sys.stdout.flush()
+    except OSError as why:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            _let_go(stream)
+        broken = why.errno in BROKEN
+        remedy = "send the output to a file on a disk with room, or read all of it; the exit code tells no verdict"
+        wanted = f"to write {why.filename or 'the whole answer'}"
+        told = HarnessError(wanted, why.strerror or str(why), remedy) if broken else unusable(why)
+        typer.echo(f"millicert: {told}", err=True)
+        raise typer.Exit(int(ExitCode.INVALID if broken else ExitCode.USAGE)) from why
+
+
+def _let_go(stream: TextIO) -> None:
+    """Point a stream that takes no more at nothing, or the interpreter trips over what it holds on its way out."""
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), stream.fileno())
+
+
+class _Guarded(TyperGroup):
+    """All commands, with `_refusals` round each."""
+
+    def make_context(self, *words: Any, **more: Any) -> Any:
+        """As its base has it: --help is written here."""
+        with _refusals():
+            return super().make_context(*words, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As its base has it."""
+        with _refusals():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=_Guarded, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
 bench_app = typer.Typer(no_args_is_help=True, help="Bench files: what stands where.")
 app.add_typer(bench_app, name="bench")
 order_app = typer.Typer(no_args_is_help=True, help="Work orders: what both ends of a measurement carry.")
@@ -554,6 +604,8 @@ def export(
 ) -> None:
     """Write a folder's result as other tools read it; without options the long table to standard output."""
     wanted = {"csv": csv, "junit": junit} if csv or junit else {"csv": Path("-"), "junit": None}
+    if Path("-") in wanted.values() and not sys.stdout:
+        _refuse(HarnessError("an open standard output", "a closed one", "give a file: --csv FILE, --junit FILE"))
     try:
         found = outcome.read(folder)
         made = {

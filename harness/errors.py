@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
+BROKEN: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What ends writing, of an output or a file, however right the command line was."""
+
 
 class HarnessError(Exception):
     """Wanted, found, remedy: the three things an engineer needs at 3 a.m."""
@@ -11,6 +17,15 @@ class HarnessError(Exception):
         self.found = found
         self.remedy = remedy
         super().__init__(f"wanted {wanted}; found {found}; {remedy}")
+
+
+def unusable(why: OSError) -> HarnessError:
+    """What to tell the engineer when the operating system refuses a path that was named."""
+    found = why.strerror or str(why)
+    if why.filename is None:
+        return HarnessError("what the command line names", found, "look at each path, address and interface in it")
+    remedy = "give a path that is there, is not too long and that you may use: ls -l shows it"
+    return HarnessError(f"to use {why.filename}", found, remedy)
 
 
 class BenchError(HarnessError):

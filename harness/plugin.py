@@ -20,7 +20,7 @@ from drivers.errors import InstrumentError
 from harness import plan, provenance, qualification
 from harness.bench import load as load_bench
 from harness.engine import Progress
-from harness.errors import BenchError, EngineError, HarnessError, PreflightError
+from harness.errors import BenchError, EngineError, HarnessError, PreflightError, unusable
 from harness.exitcode import OF_VERDICT, ExitCode, worst
 from harness.measurement import Measurement
 from harness.patching import Person
@@ -135,8 +135,8 @@ def pytest_configure(config: pytest.Config) -> None:
                 order=None if config.getoption("--order") is None else Path(config.getoption("--order")),
             ),
         )
-    except HarnessError as why:
-        raise pytest.UsageError(str(why)) from why
+    except (HarnessError, OSError) as why:
+        raise pytest.UsageError(str(why if isinstance(why, HarnessError) else unusable(why))) from why
     certification = config.stash[CERTIFICATION] = Certification(config, run)
     config.pluginmanager.register(certification, "millicert-certification")
 
@@ -263,12 +263,14 @@ class Certification:
             if found is not None:
                 steps.append((item.nodeid, item.callspec.params["link"], found))  # type: ignore[attr-defined]
         if not session.items and not self.config.option.collectonly:
+            self.codes.add(ExitCode.USAGE)
             raise pytest.UsageError("wanted tests to run; found none; change -k, -m or the path")
         try:
             self.run.commit(steps, procedures, collect_only=bool(self.config.option.collectonly))
-        except HarnessError as why:
+        except (HarnessError, OSError) as why:
+            self.codes.add(ExitCode.USAGE)
             self.run.make_safe()
-            raise pytest.UsageError(str(why)) from why
+            raise pytest.UsageError(str(why if isinstance(why, HarnessError) else unusable(why))) from why
         if self.config.option.collectonly:
             return
         for line in self.run.plan_lines():
@@ -315,6 +317,9 @@ class Certification:
         if not (self.config.getoption("--qualify") or self.run.bench.qualify is not None):
             self.say([f"qualify   {link}: not asked for; --qualify does it: patch, swap, a reel of known delay"])
             pytest.skip("not asked for: --qualify, or [qualify] in the bench file")
+        if self.config.getoption("--preflight-only"):
+            self.codes.add(ExitCode.INCOMPLETE)
+            pytest.skip("--preflight-only: nothing measured, nothing qualified")
         self._unqualified.add(link)
         folder = qualification.here(self.run.opened.path.parent, link)
         person = Person(lambda line: self.say([line]), None if self.run.bench.simulated else self._ask)

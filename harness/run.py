@@ -139,9 +139,7 @@ def one_line(text: str, option: str) -> str:
     odd = [each for each in text if not each.isprintable() and unicodedata.category(each) != "Zs"]
     if odd:
         found = ", ".join(dict.fromkeys(f"U+{ord(each):04X}" for each in odd))
-        raise HarnessError(
-            f"text on one line for {option}", f"{text!a} with {found}", "leave these characters out"
-        )
+        raise HarnessError(f"text on one line for {option}", f"{text!a} with {found}", "leave these characters out")
     return text
 
 

@@ -89,6 +89,13 @@ def test_preflight_only_measures_nothing_and_is_incomplete(desk: Desk) -> None:
     assert desk.result()["provenance"]["log"]["item"] == item("story", ["ab"], [])
 
 
+def test_preflight_only_does_not_qualify_either(desk: Desk) -> None:
+    done = desk.run("--bench", desk.bench(), "--preflight-only", "--qualify", "-rs", "-k", "qualify or preflight")
+    assert done.returncode == 11, done.stdout[-3000:]
+    assert "nothing measured, nothing qualified" in done.stdout
+    assert not list(desk.results.rglob("*qualif*"))
+
+
 def test_a_pass_is_exit_0_with_a_sealed_folder_that_verifies(desk: Desk) -> None:
     done = desk.certify("--bench", desk.bench(), "--operator", "an operator")
     assert done.returncode == 0, done.stdout[-3000:]

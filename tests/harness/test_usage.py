@@ -63,6 +63,7 @@ def test_asking_for_help_is_no_wrong_usage() -> None:
 def test_a_selection_of_nothing_is_wrong_usage_and_leaves_no_folder(desk: Desk) -> None:
     done = desk.run("-k", "no-such-test")
     assert done.returncode == 4
+    assert "exit      4 USAGE" in done.stdout
     assert not desk.results.exists()
 
 
@@ -84,6 +85,17 @@ def test_resume_without_an_interrupted_run_says_so(desk: Desk) -> None:
     done = desk.run("--policy", str(desk.policy), "--bench", desk.bench(), "--resume")
     assert done.returncode == 4
     assert "none" in done.stdout + done.stderr
+    assert "exit      4 USAGE" in done.stdout
+    assert "INCOMPLETE" not in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--bench", "--policy", "--order", "--results"])
+def test_a_path_that_cannot_be_looked_at_is_wrong_usage_not_a_fail(desk: Desk, option: str) -> None:
+    done = desk.run(option, "x" * 300 + ("/b.toml" if option == "--bench" else ".toml"))
+    assert done.returncode == 4
+    assert "File name too long" in done.stdout + done.stderr
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_plain_tests_are_left_alone(tmp_path: Path) -> None:
