@@ -64,13 +64,14 @@ def _refusals() -> Iterator[None]:
             if sys.stdout:  # None where the caller closed it
                 sys.stdout.flush()
     except OSError as why:
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            _let_go(stream)
         broken = why.errno in BROKEN
         remedy = "send the output to a file on a disk with room, or read all of it; the exit code tells no verdict"
         wanted = f"to write {why.filename or 'the whole answer'}"
         told = HarnessError(wanted, why.strerror or str(why), remedy) if broken else unusable(why)
-        typer.echo(f"millicert: {told}", err=True)
+        with contextlib.suppress(OSError):  # it may be the error output itself
+            typer.echo(f"millicert: {told}", err=True)
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            _let_go(stream)
         raise typer.Exit(int(ExitCode.INVALID if broken else ExitCode.USAGE)) from why
 
 
