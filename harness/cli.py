@@ -187,6 +187,7 @@ def reflect(
             typer.echo(line)
 
     try:
+        _outside_of_sealed(path)
         secret = None if key is None else read_key(key)
         carried = _carried(order, trust)
         counters = far_end.serve(
@@ -391,6 +392,7 @@ def calibrate(
 ) -> None:
     """Calibrate an endpoint pair back to back into an artefact that a bench file may name."""
     try:
+        _outside_of_sealed(out)
         found = load(bench)
         person = _person(untouched=found.simulated or yes)
         wish = patching.Wish(
@@ -634,6 +636,8 @@ def redact(
 ) -> None:
     """Make a report for outsiders: places, routes and addresses hidden, still tied to what was signed and logged."""
     try:
+        if out is not None:
+            _outside_of_sealed(out)
         made = redacting.redact(folder, lambda shown, octets: _render((), shown, octets), out=out, reveal=reveal or [])
     except HarnessError as why:
         _refuse(why)

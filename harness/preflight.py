@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from math import isqrt
@@ -170,6 +170,8 @@ class Context:
     """Facts of an interface by name. Raises OSError when it does not exist."""
     port: Callable[[Link], Port] | None = None
     """What the kernel says of the near port of a link; None: not asked."""
+    key: Callable[[Link], object] | None = None
+    """Reads the key of a link; None: not read. Raises BenchError for a file that holds none."""
     optics: Callable[[], Optics] | None = None
     """Opens the instruments of an acceptance; None: nothing is accepted. Raises PreflightError, BenchError."""
     clocks: Callable[[Bench, Link], Sequence[ClockState]] = gather
@@ -189,6 +191,35 @@ def check(name: str) -> Callable[[Check], Check]:
         return function
 
     return register
+
+
+LinkCheck = Callable[[Context, Link], Iterable[Row]]
+
+
+def link_check(name: str) -> Callable[[LinkCheck], LinkCheck]:
+    """Register a check that is made of each link; what keeps it from one link is that link's row, the others follow."""
+
+    def register(function: LinkCheck) -> LinkCheck:
+        def each(context: Context) -> Iterable[Row]:
+            for link in context.bench.links:
+                yield from _rows(name, link, function(context, link))
+
+        CHECKS[name] = each
+        return function
+
+    return register
+
+
+def _rows(name: str, link: Link, found: Iterable[Row]) -> Iterator[Row]:
+    """The rows of one link, and a failed one with its own remedy where the engineer's mistake ends them."""
+    try:
+        yield from found
+    except (HarnessError, OSError) as why:
+        said, zh = str(why), "检查台架文件中该链路的 interface、地址与 key_file"
+        en = "check the link's interface, addresses and key_file in the bench file"
+        if isinstance(why, HarnessError):
+            said, zh, en = f"wanted {why.wanted}; found {why.found}", why.remedy, why.remedy
+        yield Row(f"{name} {link.name}", "failed", said, zh, en)
 
 
 def run(context: Context) -> Table:
@@ -339,100 +370,104 @@ def clock_states(context: Context) -> Iterable[Row]:
     policy = context.policy
     if policy is None:
         return
-    gate = min(each.u_gate_refuse_ns for each in policy.requirements)
     seen: set[str] = set()
     for link in context.bench.links:
-        states = context.clocks(context.bench, link)
-        bounds = []
-        for site in (link.near, link.far):
-            own = [state for state in states if state.site == site.name]
-            if not own and "in-band" in site.clock.sources:
-                if site.name not in seen:
-                    trust = "trusted" if link.far_clock_trusted else "information only"
-                    yield Row(f"clocks {site.name}", "ok", f"speaks in-band during the run ({trust})")
-            else:
-                row, bound = _clock_row(context, site.name, own)
-                bounds += [bound] if bound is not None else []
-                if site.name not in seen:
-                    yield row
-            seen.add(site.name)
-        faults = {leap.kernel_fault(s.tai_utc_s, context.now(), leap.newest()) for s in states if s.tai_utc_s}
-        for fault in sorted(faults - {""}):
-            yield Row(
-                f"clocks {link.name}",
-                "failed",
-                fault,
-                "纠正内核 TAI 偏移或更新闰秒表",
-                "correct the kernel's TAI offset (adjtimex), or update tzdata",
-            )
-        # Expanded uncertainty (k = 2) of rectangles, rounded up; the other components come on top. The simulated
-        # bench is calibrated back to back; elsewhere both stamps enter in full unless an artefact speaks for them.
-        calibrated = context.bench.simulated or link.name in context.bench.calibrations
-        planes = [] if calibrated else [policy.uncalibrated_kernel_plane_ns] * 2
-        squares = 4 * sum(half * half for half in (*bounds, *planes))
-        expanded = isqrt(-(-squares // 3))
-        expanded += expanded * expanded * 3 < squares
-        if expanded > gate:
-            yield Row(
-                f"clocks {link.name}",
-                "warn",
-                f"U of clocks{' and uncalibrated stamps' * bool(planes)} {expanded} ns or more, "
-                f"above the {gate} ns a clock-based verdict allows",
-                "改善时钟" + "或校准时间戳" * bool(planes) + "，否则只能得到无时钟判定",
-                "better clocks" + " or calibrated stamps" * bool(planes) + ", or only clock-free verdicts",
-            )
-        if link.sync_over_link is None and not context.bench.simulated:
-            yield Row(
-                f"clocks {link.name}",
-                "warn",
-                "not declared whether time crosses this link",
-                "在台架文件中写明 sync_over_link = false 或 true",
-                "declare sync_over_link = false or true in the bench file",
-            )
-        if link.sync_over_link:
-            yield Row(
-                f"clocks {link.name}",
-                "warn",
-                "time reaches a site over this very link",
-                "改用独立于被测链路的时间源",
-                "use a time source that does not cross the link, or only clock-free verdicts",
-            )
+        yield from _rows("clocks", link, _link_clocks(context, policy, link, seen))
 
 
-@check("calibration")
-def calibrations(context: Context) -> Iterable[Row]:
+def _link_clocks(context: Context, policy: Policy, link: Link, seen: set[str]) -> Iterable[Row]:
+    """The clocks of one link's ends; those of sites in ``seen`` were told with another link."""
+    gate = min(each.u_gate_refuse_ns for each in policy.requirements)
+    states = context.clocks(context.bench, link)
+    bounds = []
+    for site in (link.near, link.far):
+        own = [state for state in states if state.site == site.name]
+        if not own and "in-band" in site.clock.sources:
+            if site.name not in seen:
+                trust = "trusted" if link.far_clock_trusted else "information only"
+                yield Row(f"clocks {site.name}", "ok", f"speaks in-band during the run ({trust})")
+        else:
+            row, bound = _clock_row(context, site.name, own)
+            bounds += [bound] if bound is not None else []
+            if site.name not in seen:
+                yield row
+        seen.add(site.name)
+    faults = {leap.kernel_fault(s.tai_utc_s, context.now(), leap.newest()) for s in states if s.tai_utc_s}
+    for fault in sorted(faults - {""}):
+        yield Row(
+            f"clocks {link.name}",
+            "failed",
+            fault,
+            "纠正内核 TAI 偏移或更新闰秒表",
+            "correct the kernel's TAI offset (adjtimex), or update tzdata",
+        )
+    # Expanded uncertainty (k = 2) of rectangles, rounded up; the other components come on top. The simulated
+    # bench is calibrated back to back; elsewhere both stamps enter in full unless an artefact speaks for them.
+    calibrated = context.bench.simulated or link.name in context.bench.calibrations
+    planes = [] if calibrated else [policy.uncalibrated_kernel_plane_ns] * 2
+    squares = 4 * sum(half * half for half in (*bounds, *planes))
+    expanded = isqrt(-(-squares // 3))
+    expanded += expanded * expanded * 3 < squares
+    if expanded > gate:
+        yield Row(
+            f"clocks {link.name}",
+            "warn",
+            f"U of clocks{' and uncalibrated stamps' * bool(planes)} {expanded} ns or more, "
+            f"above the {gate} ns a clock-based verdict allows",
+            "改善时钟" + "或校准时间戳" * bool(planes) + "，否则只能得到无时钟判定",
+            "better clocks" + " or calibrated stamps" * bool(planes) + ", or only clock-free verdicts",
+        )
+    if link.sync_over_link is None and not context.bench.simulated:
+        yield Row(
+            f"clocks {link.name}",
+            "warn",
+            "not declared whether time crosses this link",
+            "在台架文件中写明 sync_over_link = false 或 true",
+            "declare sync_over_link = false or true in the bench file",
+        )
+    if link.sync_over_link:
+        yield Row(
+            f"clocks {link.name}",
+            "warn",
+            "time reaches a site over this very link",
+            "改用独立于被测链路的时间源",
+            "use a time source that does not cross the link, or only clock-free verdicts",
+        )
+
+
+@link_check("calibration")
+def calibrations(context: Context, link: Link) -> Iterable[Row]:
     """Whether each link's calibration is of its ports and holds until the run's end."""
     now = context.now()
     end = now + sum(each.duration_ns for each in context.streams) * len(context.bench.links)
-    for link in context.bench.links:
-        name = f"calibration {link.name}"
-        artefact = context.bench.calibrations.get(link.name)
-        if artefact is None:
-            continue
-        wrong = [expired] if (expired := artefact.expired(now, end)) else []
-        port = None if context.port is None else context.port(link)
-        virtual = port is not None and context.facts is not None and context.facts(port.interface).virtual
-        if artefact.simulated and not (context.bench.simulated or virtual):
-            wrong.append(f"simulated: {', '.join(artefact.simulated)}")
-        if context.port is not None:
-            wrong += artefact.foreign(port)
-        for stream in context.streams:
-            load = artefact.load(stream.rate_pps, stream.size)
-            if load.size != stream.size or not load.rate_pps <= 2 * stream.rate_pps <= 4 * load.rate_pps:
-                wrong.append(f"no load like stream {stream.name}: {stream.rate_pps} pps, {stream.size} octets")
-        said = f"{artefact.id[:16]} until {artefact.until}"
-        if wrong:
-            yield Row(
-                name,
-                "failed",
-                f"{said}: {'; '.join(wrong)}",
-                "重新校准，或删去 calibration 后平面按全值计入",
-                "calibrate the pair anew (`millicert calibrate`), or waive it: stamps then enter in full",
-            )
-        else:
-            far = artefact.far
-            whose = f"{far.interface}, MAC {far.mac}, transceiver {far.transceiver}"
-            yield Row(name, "ok", f"{said}; the far port cannot be seen from here, it must be {whose}")
+    name = f"calibration {link.name}"
+    artefact = context.bench.calibrations.get(link.name)
+    if artefact is None:
+        return
+    wrong = [expired] if (expired := artefact.expired(now, end)) else []
+    port = None if context.port is None else context.port(link)
+    virtual = port is not None and context.facts is not None and context.facts(port.interface).virtual
+    if artefact.simulated and not (context.bench.simulated or virtual):
+        wrong.append(f"simulated: {', '.join(artefact.simulated)}")
+    if context.port is not None:
+        wrong += artefact.foreign(port)
+    for stream in context.streams:
+        load = artefact.load(stream.rate_pps, stream.size)
+        if load.size != stream.size or not load.rate_pps <= 2 * stream.rate_pps <= 4 * load.rate_pps:
+            wrong.append(f"no load like stream {stream.name}: {stream.rate_pps} pps, {stream.size} octets")
+    said = f"{artefact.id[:16]} until {artefact.until}"
+    if wrong:
+        yield Row(
+            name,
+            "failed",
+            f"{said}: {'; '.join(wrong)}",
+            "重新校准，或删去 calibration 后平面按全值计入",
+            "calibrate the pair anew (`millicert calibrate`), or waive it: stamps then enter in full",
+        )
+    else:
+        far = artefact.far
+        whose = f"{far.interface}, MAC {far.mac}, transceiver {far.transceiver}"
+        yield Row(name, "ok", f"{said}; the far port cannot be seen from here, it must be {whose}")
 
 
 @check("leap")
@@ -461,33 +496,32 @@ def leap_seconds(context: Context) -> Iterable[Row]:
             yield Row("leap", "failed", conflict, "核对闰秒表", "find out which table is wrong")
 
 
-@check("ports")
-def ports_free(context: Context) -> Iterable[Row]:
+@link_check("ports")
+def ports_free(context: Context, link: Link) -> Iterable[Row]:
     """Whether the flows' source ports can be bound."""
-    for link in context.bench.links:
-        name = f"ports {link.name}"
-        if context.bench.simulated:
-            yield Row(name, "ok", f"{len(link.flow_ports)} ports inside the simulated metro")
-            continue
-        family = socket.AF_INET6 if ":" in link.endpoint.near_address else socket.AF_INET
-        taken: dict[str, list[int]] = {}
-        for port in link.flow_ports:
-            with socket.socket(family, socket.SOCK_DGRAM) as trial:
-                try:
-                    trial.bind((link.endpoint.near_address, port))
-                except OSError as why:
-                    taken.setdefault(why.strerror or str(why), []).append(port)
-        if taken:
-            said = "; ".join(f"{why}: {', '.join(map(str, ports))}" for why, ports in taken.items())
-            yield Row(
-                name,
-                "failed",
-                f"{link.endpoint.near_address}: {said}",
-                "`ss -ulpn` 可查占用者；或改用别的 flow_ports、near_address",
-                "`ss -ulpn` names who holds them; or choose other flow_ports or near_address",
-            )
-        else:
-            yield Row(name, "ok", f"{len(link.flow_ports)} source ports free")
+    name = f"ports {link.name}"
+    if context.bench.simulated:
+        yield Row(name, "ok", f"{len(link.flow_ports)} ports inside the simulated metro")
+        return
+    family = socket.AF_INET6 if ":" in link.endpoint.near_address else socket.AF_INET
+    taken: dict[str, list[int]] = {}
+    for port in link.flow_ports:
+        with socket.socket(family, socket.SOCK_DGRAM) as trial:
+            try:
+                trial.bind((link.endpoint.near_address, port))
+            except OSError as why:
+                taken.setdefault(why.strerror or str(why), []).append(port)
+    if taken:
+        said = "; ".join(f"{why}: {', '.join(map(str, ports))}" for why, ports in taken.items())
+        yield Row(
+            name,
+            "failed",
+            f"{link.endpoint.near_address}: {said}",
+            "`ss -ulpn` 可查占用者；或改用别的 flow_ports、near_address",
+            "`ss -ulpn` names who holds them; or choose other flow_ports or near_address",
+        )
+    else:
+        yield Row(name, "ok", f"{len(link.flow_ports)} source ports free")
 
 
 def _interface(link: Link) -> str:
@@ -503,106 +537,103 @@ def _interface(link: Link) -> str:
     return next((each.name for each in interfaces() if address in each.addresses), "")
 
 
-@check("interface")
-def interface_facts(context: Context) -> Iterable[Row]:
+@link_check("interface")
+def interface_facts(context: Context, link: Link) -> Iterable[Row]:
     """Whether the near interface exists, is real, and takes the streams' frames."""
     if context.facts is None or context.bench.simulated:
         return
     largest = max((each.size for each in context.streams), default=0)
-    for link in context.bench.links:
-        name = f"interface {link.name}"
-        try:
-            found = _interface(link)
-        except OSError as why:
-            yield Row(
-                name,
-                "failed",
-                f"no route to {link.endpoint.far_address}: {why.strerror}",
-                "检查路由与 far_address",
-                "`ip route get` shows what the kernel knows; check far_address",
-            )
-            continue
-        if not found:
-            yield Row(name, "warn", "not to be told which interface", "写明 interface", "name it in the bench file")
-            continue
-        try:
-            facts = context.facts(found)
-        except OSError as why:
-            yield Row(name, "failed", f"{found}: {why.strerror}", "检查 interface", "`ip link` lists what exists")
-            continue
-        said = f"{found}: driver {facts.driver or 'unknown'}, MTU {facts.mtu}"
-        if largest - ETHERNET_OVERHEAD > facts.mtu:
-            yield Row(
-                name,
-                "failed",
-                f"{said}; frames of {largest} octets do not fit",
-                "减小 size 或增大 MTU",
-                "smaller size, or a larger MTU on the whole path",
-            )
-        elif facts.virtual:
-            yield Row(
-                name,
-                "warn",
-                f"{said}; virtual: the run is SIMULATED",
-                "使用真实网卡",
-                "use a real interface for a certificate",
-            )
-        else:
-            yield Row(name, "ok", said)
+    name = f"interface {link.name}"
+    try:
+        found = _interface(link)
+    except OSError as why:
+        yield Row(
+            name,
+            "failed",
+            f"no route to {link.endpoint.far_address}: {why.strerror}",
+            "检查路由与 far_address",
+            "`ip route get` shows what the kernel knows; check far_address",
+        )
+        return
+    if not found:
+        yield Row(name, "warn", "not to be told which interface", "写明 interface", "name it in the bench file")
+        return
+    try:
+        facts = context.facts(found)
+    except OSError as why:
+        yield Row(name, "failed", f"{found}: {why.strerror}", "检查 interface", "`ip link` lists what exists")
+        return
+    said = f"{found}: driver {facts.driver or 'unknown'}, MTU {facts.mtu}"
+    if largest - ETHERNET_OVERHEAD > facts.mtu:
+        yield Row(
+            name,
+            "failed",
+            f"{said}; frames of {largest} octets do not fit",
+            "减小 size 或增大 MTU",
+            "smaller size, or a larger MTU on the whole path",
+        )
+    elif facts.virtual:
+        yield Row(
+            name,
+            "warn",
+            f"{said}; virtual: the run is SIMULATED",
+            "使用真实网卡",
+            "use a real interface for a certificate",
+        )
+    else:
+        yield Row(name, "ok", said)
 
 
-@check("far-end")
-def far_end_answers(context: Context) -> Iterable[Row]:
+@link_check("far-end")
+def far_end_answers(context: Context, link: Link) -> Iterable[Row]:
     """Whether somebody answers test packets at the far end."""
     if context.probe is None:
         return
-    for link in context.bench.links:
-        name = f"far-end {link.name}"
-        answer = context.probe(link)
-        refused = ", ".join(f"{count} {cause}" for cause, count in answer.causes.items())
-        said = f"{answer.received} of {answer.sent} answered" + (f"; refused: {refused}" if refused else "")
-        if answer.round_trip_ns is not None:
-            said += f"; about {-(-answer.round_trip_ns // 1000)} µs there and back"
-        if not answer.received:
-            yield Row(
-                name,
-                "failed",
-                said,
-                "在远端运行 `millicert reflect`，检查地址、端口、防火墙与密钥",
-                "run `millicert reflect` there; check far_address, far_port, firewalls and the key file",
-            )
-        elif answer.received < answer.sent:
-            yield Row(name, "warn", said, "检查链路丢包", "the link or the far end loses packets")
-        else:
-            yield Row(name, "ok", said)
+    name = f"far-end {link.name}"
+    answer = context.probe(link)
+    refused = ", ".join(f"{count} {cause}" for cause, count in answer.causes.items())
+    said = f"{answer.received} of {answer.sent} answered" + (f"; refused: {refused}" if refused else "")
+    if answer.round_trip_ns is not None:
+        said += f"; about {-(-answer.round_trip_ns // 1000)} µs there and back"
+    if not answer.received:
+        yield Row(
+            name,
+            "failed",
+            said,
+            "在远端运行 `millicert reflect`，检查地址、端口、防火墙与密钥",
+            "run `millicert reflect` there; check far_address, far_port, firewalls and the key file",
+        )
+    elif answer.received < answer.sent:
+        yield Row(name, "warn", said, "检查链路丢包", "the link or the far end loses packets")
+    else:
+        yield Row(name, "ok", said)
 
 
-@check("timestamps")
-def stamps_come(context: Context) -> Iterable[Row]:
+@link_check("timestamps")
+def stamps_come(context: Context, link: Link) -> Iterable[Row]:
     """Whether the kernel or the NIC stamps what leaves and what arrives."""
     if context.stamps is None:
         return
-    for link in context.bench.links:
-        found = context.stamps(link)
-        said = f"transmit {found.tx}, receive {found.rx}" + (f" ({found.remark})" if found.remark else "")
-        if link.stamps == "nic" and {found.tx, found.rx} != {"nic"}:
-            yield Row(
-                f"timestamps {link.name}",
-                "failed",
-                f"the NIC was asked for, and does not stamp: {said}",
-                '换用带硬件时间戳的网卡，或在台架文件中写 stamps = "kernel"',
-                'use a NIC that stamps every packet (`ethtool -T`), or stamps = "kernel" in the bench file',
-            )
-        elif {found.tx, found.rx} <= {"kernel", "nic"}:
-            yield Row(f"timestamps {link.name}", "ok", said)
-        else:
-            yield Row(
-                f"timestamps {link.name}",
-                "failed",
-                said,
-                "换用支持内核时间戳的网卡驱动",
-                "use an interface whose driver stamps (`ethtool -T`); user-space stamps cannot certify 1 ms",
-            )
+    found = context.stamps(link)
+    said = f"transmit {found.tx}, receive {found.rx}" + (f" ({found.remark})" if found.remark else "")
+    if link.stamps == "nic" and {found.tx, found.rx} != {"nic"}:
+        yield Row(
+            f"timestamps {link.name}",
+            "failed",
+            f"the NIC was asked for, and does not stamp: {said}",
+            '换用带硬件时间戳的网卡，或在台架文件中写 stamps = "kernel"',
+            'use a NIC that stamps every packet (`ethtool -T`), or stamps = "kernel" in the bench file',
+        )
+    elif {found.tx, found.rx} <= {"kernel", "nic"}:
+        yield Row(f"timestamps {link.name}", "ok", said)
+    else:
+        yield Row(
+            f"timestamps {link.name}",
+            "failed",
+            said,
+            "换用支持内核时间戳的网卡驱动",
+            "use an interface whose driver stamps (`ethtool -T`); user-space stamps cannot certify 1 ms",
+        )
 
 
 @check("disk")
@@ -684,7 +715,17 @@ def instruments(context: Context) -> Iterable[Row]:
                 yield Row(name, "warn", f"{said}: {left} days", "尽快安排校准", "have it calibrated soon")
                 continue
         unconfirmed = found.unconfirmed.get(each.name, ())
-        if unconfirmed and not context.bench.simulated:
+        tested = context.bench.dut is not None and each.name == context.bench.dut.instrument
+        if not each.calibrated_until and not context.bench.simulated and not tested:
+            yield Row(
+                name,
+                "warn",
+                f"{said}; the bench does not say until when {each.name} is calibrated"
+                + (f"; unconfirmed: {'; '.join(unconfirmed)}" if unconfirmed else ""),
+                "在台架文件中写明 calibrated_until",
+                'write calibrated_until = "YYYY-MM-DD" in the bench file, from its calibration certificate',
+            )
+        elif unconfirmed and not context.bench.simulated:
             yield Row(
                 name,
                 "warn",
@@ -699,34 +740,35 @@ def instruments(context: Context) -> Iterable[Row]:
     yield Row("instruments", "ok", f"about {-(-round(seconds) // 60)} min by settings: {parts}")
 
 
-@check("key")
-def key_files(context: Context) -> Iterable[Row]:
+@link_check("key")
+def key_files(context: Context, link: Link) -> Iterable[Row]:
     """Whether the keys are still there and private."""
-    for link in context.bench.links:
-        name = f"key {link.name}"
-        if link.key_file is None:
-            if link.far_clock_trusted and not context.bench.simulated:
-                yield Row(
-                    name,
-                    "warn",
-                    "far clock trusted, not authenticated: its statements could be anybody's",
-                    "配置 key_file，否则任何人都能冒充远端时钟",
-                    "set key_file: without it anyone could speak for the far clock",
-                )
-            if link.far_turnaround_qualified:
-                yield Row(
-                    name,
-                    "warn",
-                    f"turnaround qualified ({link.far_turnaround_qualified}) but replies are not authenticated",
-                    "配置 key_file，否则任何人都能冒充该反射器",
-                    "set key_file: without it anyone could speak for the qualified reflector",
-                )
-            continue
-        path = Path(link.key_file)
-        mode = path.stat().st_mode & 0o777
-        if mode & 0o077:
-            yield Row(name, "failed", f"{path} with mode {mode:04o}", f"chmod 600 {path}", f"chmod 600 {path}")
-        elif not os.access(path, os.R_OK):
-            yield Row(name, "failed", f"{path} cannot be read", "检查权限", "check its owner")
-        else:
-            yield Row(name, "ok", f"authenticated with {path.name}")
+    name = f"key {link.name}"
+    if link.key_file is None:
+        if link.far_clock_trusted and not context.bench.simulated:
+            yield Row(
+                name,
+                "warn",
+                "far clock trusted, not authenticated: its statements could be anybody's",
+                "配置 key_file，否则任何人都能冒充远端时钟",
+                "set key_file: without it anyone could speak for the far clock",
+            )
+        if link.far_turnaround_qualified:
+            yield Row(
+                name,
+                "warn",
+                f"turnaround qualified ({link.far_turnaround_qualified}) but replies are not authenticated",
+                "配置 key_file，否则任何人都能冒充该反射器",
+                "set key_file: without it anyone could speak for the qualified reflector",
+            )
+        return
+    path = Path(link.key_file)
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        yield Row(name, "failed", f"{path} with mode {mode:04o}", f"chmod 600 {path}", f"chmod 600 {path}")
+    elif not os.access(path, os.R_OK):
+        yield Row(name, "failed", f"{path} cannot be read", "检查权限", "check its owner")
+    else:
+        if context.key is not None:
+            context.key(link)
+        yield Row(name, "ok", f"authenticated with {path.name}")

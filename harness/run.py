@@ -419,6 +419,7 @@ class Run:
                 stamps=lambda link: ask(link)[1],
                 facts=timestamping.interface_facts,
                 port=lambda link: self.stage.port(self.stage.link(link)),
+                key=self.key,
                 optics=None if self.accepting is None or not self.procedures else self._open_optics,
             )
         )

@@ -13,8 +13,8 @@ from typing import Final
 
 from drivers.simulated.conversation import MOST_OCTETS, Conversation
 from drivers.simulated.faults import NONE, Faults
+from drivers.simulated.listener import HOST, MOST_CLIENTS, Listener, hang_up
 from drivers.simulated.scpi import ScpiDevice
-from drivers.simulated.tcp import HOST, JOIN_S, MOST_CLIENTS
 
 _HEADER: Final = struct.Struct("!2sBBIQ")
 _VERSION: Final = 0x0100
@@ -88,16 +88,14 @@ class HislipCarrier:
         """Listen. Raises OSError."""
         self._device = device
         self._faults = faults
-        self._closed = threading.Event()
         self._lock = threading.Condition()
         self._sessions: dict[int, _Session] = {}
-        self._threads: dict[socket.socket, threading.Thread] = {}
         self._owner: _Session | None = None
         self._last = 0
-        self._listener = socket.create_server((HOST, port))
-        self.port = int(self._listener.getsockname()[1])
-        self._thread = threading.Thread(target=self._listen, name=f"simulated hislip {self.port}", daemon=True)
-        self._thread.start()
+        self._listener = Listener("simulated hislip", self._meet, port, 2 * MOST_CLIENTS)
+        self.port = self._listener.port
+        self._closed = self._listener.closed
+        self._listener.start()
 
     @property
     def resource(self) -> str:
@@ -106,39 +104,17 @@ class HislipCarrier:
 
     def close(self) -> None:
         """Stop listening and hang up on everybody; safe to call twice."""
-        self._closed.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
-        self._listener.close()
+        self._listener.stop()
         with self._lock:
-            threads = dict(self._threads)
             self._lock.notify_all()
             for session in self._sessions.values():
                 session.clearing.set()
-        for client in threads:
-            _hang_up(client)
-        for thread in (self._thread, *threads.values()):
-            thread.join(JOIN_S)
+        self._listener.join()
 
     # -- connections ---------------------------------------------------------------------------------------
 
-    def _listen(self) -> None:
-        while not self._closed.is_set():
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                if self._closed.is_set() or len(self._threads) >= 2 * MOST_CLIENTS:
-                    client.close()
-                    continue
-                thread = threading.Thread(target=self._meet, args=(client,), daemon=True)
-                self._threads[client] = thread
-            thread.start()
-
     def _meet(self, client: socket.socket) -> None:
         try:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             kind, _, parameter, _ = _receive(client)
             if kind == Type.INITIALIZE:
                 self._synchronous(client)
@@ -149,13 +125,6 @@ class HislipCarrier:
         except _BadFrameError as why:
             with contextlib.suppress(OSError):
                 _send(client, Type.FATAL_ERROR, why.code, 0, why.said.encode())
-        except OSError:
-            pass
-        finally:
-            with self._lock:
-                self._threads.pop(client, None)
-            _hang_up(client)
-            client.close()
 
     def _joined(self, client: socket.socket, kind: int, parameter: int) -> _Session:
         """The session whose second channel this is. Raises _BadFrameError."""
@@ -186,7 +155,7 @@ class HislipCarrier:
                 self._lock.notify_all()
             session.conversation.close()
             if session.channel is not None:
-                _hang_up(session.channel)
+                hang_up(session.channel)
 
     # -- the synchronous channel ---------------------------------------------------------------------------
 
@@ -310,8 +279,3 @@ def _exactly(client: socket.socket, size: int) -> bytes:
             raise ConnectionResetError
         octets += got
     return bytes(octets)
-
-
-def _hang_up(client: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        client.shutdown(socket.SHUT_RDWR)

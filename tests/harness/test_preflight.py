@@ -17,7 +17,7 @@ from harness.clock import ClockState
 from harness.errors import BenchError
 from harness.evidence import leap
 from harness.link import Link
-from harness.preflight import CHECKS, Context, Row, Table, gather, run
+from harness.preflight import CHECKS, Context, Optics, Row, Table, gather, run
 from harness.stream import Stream
 
 METRO = policy.parse((POLICIES / "metro-2027.toml").read_text(encoding="utf-8"))
@@ -135,6 +135,91 @@ def test_a_check_that_breaks_is_its_own_failure(tmp_path: Path) -> None:
     assert not table.ready
     assert table.summary.endswith("1 failed: far-end")
     assert rows(table, "disk")[0].state == "ok"
+
+
+TWO = """
+[links.ba]
+near = "a"
+far = "b"
+far_address = "127.0.0.1"
+sync_over_link = false
+near_address = "127.0.0.1"
+flows = 1
+"""
+
+
+def test_an_engineers_mistake_on_one_link_is_its_row_and_the_next_links_follow(tmp_path: Path) -> None:
+    def mistaken(link: Link) -> None:
+        if link.name == "ab":
+            raise BenchError("hex digits in lab.key", "no hex", "write it anew")
+
+    def probe(link: Link) -> Answered:
+        mistaken(link)
+        return Answered()
+
+    def stamps(link: Link) -> Stamped:
+        mistaken(link)
+        return Stamped()
+
+    def clocks(bench: Bench, link: Link) -> Sequence[ClockState]:
+        mistaken(link)
+        return [state("a")]
+
+    bench = parse(REAL.replace("PORT", str(free_port())) + TWO)
+    table = run(context(bench, tmp_path, probe=probe, stamps=stamps, clocks=clocks))
+    assert not table.ready
+    for check in ("far-end", "timestamps", "clocks"):
+        bad, good, *_ = rows(table, check)
+        assert (bad.name, bad.state) == (f"{check} ab", "failed")
+        assert bad.found == "wanted hex digits in lab.key; found no hex"
+        assert "write it anew" in bad.remedy
+        assert good.name != bad.name
+        assert good.state == "ok"
+    assert run(context(bench, tmp_path, probe=probe, waived=["far-end ab"])).ready
+
+
+def test_a_key_file_that_is_gone_or_holds_no_key_is_a_row_of_its_link(tmp_path: Path) -> None:
+    key = tmp_path / "lab.key"
+    key.write_text("00" * 32, encoding="utf-8")
+    key.chmod(0o600)
+    bench = real(key_file=f'"{key}"')
+
+    def none(link: Link) -> bytes:
+        raise BenchError(f"hex digits in {link.key_file}", "no hex", "write it anew")
+
+    (row,) = rows(run(context(bench, tmp_path, key=none)), "key")
+    assert (row.name, row.state, row.remedy_en) == ("key ab", "failed", "write it anew")
+    assert rows(run(context(bench, tmp_path, key=lambda link: b"")), "key")[0].state == "ok"
+    key.unlink()
+    (row,) = rows(run(context(bench, tmp_path)), "key")
+    assert (row.name, row.state) == ("key ab", "failed")
+    assert "No such file" in row.found
+    assert "broke" not in row.found
+
+
+def optical(tmp_path: Path, **until: str) -> Context:
+    """The simulated cross-connect's bench, taken for a real one whose instruments all answer."""
+    bench = load("simulated-oxc")
+    made = tuple(
+        replace(each, calibrated_until=until.get(each.name.replace("-", "_"), "")) for each in bench.instruments
+    )
+    found = Optics({each.name: "who it is" for each in made}, [], {"laser": ["its wavelength"]})
+    return context(replace(bench, simulation=None, instruments=made), tmp_path, policy=None, optics=lambda: found)
+
+
+def test_an_instrument_whose_calibration_nobody_states_is_a_warning(tmp_path: Path) -> None:
+    made = optical(tmp_path, meter_1="2999-12-31")
+    table = run(made)
+    found = {row.name: row for row in rows(table, "instruments")}
+    assert found["instruments meter-1"].state == "ok"
+    assert found["instruments meter-2"].state == "warn"
+    assert "does not say until when meter-2 is calibrated" in found["instruments meter-2"].found
+    assert "unconfirmed: its wavelength" in found["instruments laser"].found
+    assert made.bench.dut is not None
+    assert found[f"instruments {made.bench.dut.instrument}"].state == "ok"  # it is what is tested
+    assert table.ready
+    simulated = run(replace(made, bench=replace(made.bench, simulation=load("simulated-oxc").simulation)))
+    assert {row.state for row in rows(simulated, "instruments")} == {"ok"}  # nothing there can be calibrated
 
 
 @pytest.mark.parametrize("waiver", ["far-end", "far-end ab"])

@@ -58,6 +58,21 @@ def test_no_key_is_written_into_a_sealed_folder(sealed: Path, place: str) -> Non
     assert bag.problems(sealed) == []
 
 
+def test_no_other_command_writes_into_a_sealed_folder(sealed: Path, tmp_path: Path, key: Path) -> None:
+    inside = sealed / "data" / "new"
+    for words in (
+        ("order", "new", "simulated", "--out", inside, "--key", key),
+        ("reflect", "--listen", "127.0.0.1", "--journal", inside),
+        ("calibrate", "simulated", "--link", "ab", "--out", inside),
+        ("redact", sealed, "--out", inside),
+        ("export", sealed, "--csv", inside),
+    ):
+        done = typed(*words)
+        assert done.exit_code == 4, words
+        assert "wanted a file outside of" in done.stderr or "wanted a folder" in done.stderr, words
+    assert bag.problems(sealed) == []
+
+
 def test_sign_and_verify(sealed: Path, tmp_path: Path, key: Path) -> None:
     before = typed("verify", sealed, "--level", 1)
     assert row(before.stdout, "signature")[:4] == ["1", "signatures", "signature", "note"]
