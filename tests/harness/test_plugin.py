@@ -127,7 +127,8 @@ def test_a_pass_is_exit_0_with_a_sealed_folder_that_verifies(desk: Desk) -> None
 
 def test_a_selection_and_a_shorter_duration_are_recorded_and_incomplete(desk: Desk) -> None:
     done = desk.certify("--bench", desk.bench(), "--duration", "3", "-k", "optical")
-    assert done.returncode == 11
+    assert done.returncode == 11 or desk.stalled(), done.stdout[-3000:]
+    assert not desk.result()["complete"]
     assert "not among the tests selected" in done.stdout
     assert "less than the plan's" in done.stdout
     told = "; ".join(deviations(desk.result()))  # clause n of the report
