@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard fastpath/*.pyx fastpath/*.pxd)
 
-.PHONY: certify test lint bench core lock clean
+.PHONY: certify test lint format types stubs cython imports bench core lock clean
 
 certify: $(VENV)/.core  ## rehearse the whole certification on the simulated bench
 	$(BIN)/pytest testplans/
@@ -14,13 +14,23 @@ test: $(VENV)/.core  ## the same set-up, then the tests: two at a time where tim
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not alone"
 	$(BIN)/pytest -q -m alone --durations=40
 
-lint: $(VENV)/.core  ## ruff, mypy strict, stubtest, cython-lint, import contracts
+lint: format types stubs cython imports  ## ruff, mypy strict, stubtest, cython-lint, import contracts; two at a time with -j2
+
+format: $(VENV)/.core
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types: $(VENV)/.core
 	$(BIN)/mypy
+
+stubs: $(VENV)/.core
 	$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest-allowlist.txt \
 		$(patsubst fastpath/%.pyx,fastpath.%,$(wildcard fastpath/*.pyx))
+
+cython: $(VENV)/.core
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint fastpath/  # it looks for pycodestyle on the path
+
+imports: $(VENV)/.core
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.core  ## print every performance figure the README quotes (an hour; a quiet machine)

@@ -23,12 +23,6 @@ from harness.report.particulars import deviations
 from tests.harness.desk import ROOT, Desk
 
 
-def test_a_waiver_that_does_not_exist_is_wrong_usage(desk: Desk) -> None:
-    done = desk.run("--bench", desk.bench(), "--waive", "dsk")
-    assert done.returncode == 4
-    assert "disk" in done.stdout
-
-
 def test_a_plan_that_breaks_cannot_end_well(desk: Desk, tmp_path: Path) -> None:
     plans = tmp_path / "testplans"
     plans.mkdir()

@@ -110,3 +110,9 @@ def test_plain_tests_are_left_alone(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert "bench" not in done.stdout
+
+
+def test_a_waiver_that_does_not_exist_is_wrong_usage(desk: Desk) -> None:
+    done = desk.run("--bench", desk.bench(), "--waive", "dsk")
+    assert done.returncode == 4
+    assert "disk" in done.stdout
