@@ -175,11 +175,11 @@ def reach(state: ClockState) -> int:
 
 
 def test_a_client_locks_and_its_parts_add_up(stage: Stage) -> None:
-    state = stage.until("locked", lambda s: locked(s) and "interleaved" in s.identity)
+    # a regression over its first samples may leave chronyd more than 1 s of dispersion; it settles
+    state = stage.until("locked", lambda s: "interleaved" in s.identity and 0 < (s.bound_ns or 0) < 10**9)
+    assert state.synchronised is True
     assert state.identity.startswith("7F000001 127.0.0.1 stratum 2 stamps ")
     assert "unknown" not in state.identity
-    assert state.bound_ns is not None
-    assert 0 < state.bound_ns < 10**9
     assert state.bound_ns == sum(part.half_width_ns for part in state.parts)
     assert state.offset_ns is not None
     assert abs(state.offset_ns) == state.parts[0].half_width_ns
