@@ -25,8 +25,10 @@ SHORT = {
 """The rehearsal policy with minima of seconds, so that a story takes seconds; P90 for P99.9, so that a millisecond
 that the host loses does not decide it."""
 
-OPTICAL = Stream("optical", 500, seconds(4), 256, flows=2)
-SERVICE = Stream("service", 2000, seconds(4), 512, flows=2, unloaded=False)
+T_MAX_MS = 250
+"""Waited for after every stream and every calibration; a quarter of the usual second, and far above any delay here."""
+OPTICAL = Stream("optical", 500, seconds(4), 256, flows=2, t_max_ns=T_MAX_MS * 10**6)
+SERVICE = Stream("service", 2000, seconds(4), 512, flows=2, t_max_ns=T_MAX_MS * 10**6, unloaded=False)
 STEPS = {"optical": Step("T1-optical-owd", OPTICAL), "service": Step("service-owd-p999", SERVICE)}
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rehearsal import bench_text, short_policy
+from benchmarks.rehearsal import T_MAX_MS, bench_text, short_policy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,11 +20,13 @@ rate_pps = 500
 duration_s = {seconds}
 size = 256
 flows = 2
+t_max_ms = {t_max}
 [streams.service]
 rate_pps = 2000
 duration_s = {seconds}
 size = 512
 flows = 2
+t_max_ms = {t_max}
 """
 
 
@@ -40,7 +42,7 @@ class Desk:
     def bench(self, text: str = "", seconds: int = 4) -> str:
         """Write a bench file; returns its path."""
         path = self.folder / "bench.toml"
-        path.write_text((text or bench_text()) + STREAMS.format(seconds=seconds), encoding="utf-8")
+        path.write_text((text or bench_text()) + STREAMS.format(seconds=seconds, t_max=T_MAX_MS), encoding="utf-8")
         return str(path)
 
     def command(self, *options: str) -> list[str]:

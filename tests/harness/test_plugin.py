@@ -162,10 +162,10 @@ def test_a_hangup_cuts_a_run_off(desk: Desk) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_cut_off_goes_on_with_resume(desk: Desk, number: signal.Signals) -> None:
-    bench = desk.bench(seconds=8)
+    bench = desk.bench(seconds=6)
     process = desk.start("--bench", bench)
     folder = desk.wait_until_begun("ab-service")
-    time.sleep(3)  # rows are settled a second (t_max) after they were sent
+    time.sleep(2)  # rows are settled t_max after they were sent
     process.send_signal(number)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == (-9 if number == signal.SIGKILL else 130), said[-3000:]

@@ -46,11 +46,13 @@ rate_pps = 500
 duration_s = 4
 size = 256
 flows = 2
+t_max_ms = 250
 [streams.service]
 rate_pps = 2000
 duration_s = 4
 size = 512
 flows = 2
+t_max_ms = 250
 """
 
 
