@@ -16,7 +16,7 @@ from harness.archive.segments import load_samples, paths
 from harness.samples import COLUMNS, FAR_SYNCHRONISED, FAR_VIRTUAL, MISSING, RECEIVED, SENT, Column
 
 HOUR = 36_000_000
-"""Samples of an hour at 10 kpps: what DESIGN wants re-judged within a minute."""
+"""Samples of an hour at 10 kpps: what has to be re-judged within a minute."""
 BLOCK = 100_000
 START = 1_790_000_000_000_000_000
 

@@ -199,7 +199,7 @@ def utc(ns: int) -> str:
 
 
 def found(plugs: Sequence[Plug], patch: Patch) -> Found:
-    """What plugs say together; metrology 1.2 row 16. Raises ArchiveError when they are too few.
+    """What plugs say together; rules 2.6. Raises ArchiveError when they are too few.
 
     The mean of each orientation is taken, the bias is midway between them. s is pooled over the orientations, so its
     degrees of freedom are plugs less orientations. All arithmetic is exact; roots are rounded up.

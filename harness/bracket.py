@@ -13,7 +13,7 @@ from harness.statistics import LOST, UNKNOWN
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """Floor <= delay <= T4 - T1 - what the evidence lets be subtracted (metrology 3.2)."""
+    """Floor <= delay <= T4 - T1 - what the evidence lets be subtracted (rules 5.2)."""
 
     tier: str
     """"0" nothing subtracted; "0t" turnaround; "1" reverse geodesic floor as well. Tier 2 (an OTDR time of flight
@@ -80,7 +80,7 @@ def upper(found: Bracket, round_trip: Column, turnaround: Column) -> Column:
 
 
 def clock_offset(found: Bracket, minimum_forward: int, minimum_round_trip: int) -> tuple[int, int]:
-    """Interval of far minus near clock, ns: [min_f - (RTT_min - floor), min_f - floor] (metrology 3.2).
+    """Interval of far minus near clock, ns: [min_f - (RTT_min - floor), min_f - floor] (rules 5.4).
 
     ``minimum_forward`` is the raw minimum of T2 - T1, ``minimum_round_trip`` that of T4 - T1.
     """

@@ -87,7 +87,7 @@ def root_up(value: int) -> int:
 
 
 def coverage_factor(nu_eff: int | None) -> int:
-    """Coverage factor k in thousandths for degrees of freedom rounded down; None is infinity (metrology 1.3)."""
+    """Coverage factor k in thousandths for degrees of freedom rounded down; None is infinity (rules 2.2)."""
     if nu_eff is None:
         return 2000
     return next(k for nu, k in reversed(K_TABLE) if nu <= max(1, nu_eff))
@@ -139,7 +139,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Components taken as independent: correlation is given no credit (metrology 0.2)."""
+    """Components taken as independent: correlation is given no credit (rules 2.3)."""
 
     components: tuple[Component, ...]
 

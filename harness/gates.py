@@ -28,7 +28,7 @@ CLOCK: Final = ("clock",)
 ALL: Final = ("clock", "clock-free")
 
 TIME_SCALES: Final = ((37, "TAI/UTC"), (19, "TAI/GPS"), (18, "UTC/GPS"))
-"""Whole seconds between time scales since 2017 (metrology 3.4)."""
+"""Whole seconds between time scales since 2017 (rules 6.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def shared_clock(link: Link, evidence: Sequence[ClockState]) -> Gate:
 
 
 def sync_topology(link: Link, evidence: Sequence[ClockState]) -> Gate:
-    """Time that travels over the link under test hides the asymmetry one wants to see (metrology 0.4).
+    """Time that travels over the link under test hides the asymmetry one wants to see (rules 6.6).
 
     Red where the bench says so, and where a source that names its server names the link's other end.
     """
@@ -186,7 +186,7 @@ WATCHED: Final = frozenset({"linuxptp", "gnss", "phc", "counter", "in-band", "ho
 
 
 def reference_change(evidence: Sequence[ClockState]) -> Gate:
-    """No clock changes what it follows during the run (metrology 3.4: grandmaster identity, clock class)."""
+    """No clock changes what it follows during the run (rules 6.6: grandmaster identity, clock class)."""
     seen: dict[tuple[str, str], list[str]] = {}
     for state in sorted(evidence, key=lambda s: s.at_ns):
         words = seen.setdefault((state.site, state.source), [])
@@ -458,7 +458,7 @@ def step_threshold(minima: Minima, tolerance_ns: int, cap_ns: int) -> int:
 
 
 def jumps(minima: Minima, threshold_ns: int) -> list[Jump]:
-    """Changes of level by the decomposition of metrology 3.3, minima of up to 3 windows against each other.
+    """Changes of level by the decomposition of rules 6.4, minima of up to 3 windows against each other.
 
     One window between the two sides is skipped: the change may lie inside it. A step is seen within 4 windows (1 s;
     3 windows of 500 ms below 80 packets a second, 1.5 s). Windows in which nothing came back are passed over, so that

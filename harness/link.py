@@ -85,7 +85,7 @@ class Link:
     turnaround_cap_ns: int = 0
     """Largest turnaround that tier 0t may subtract per packet, ns."""
     sync_over_link: bool | None = None
-    """Time reaches one site over the link under test: no clock-based verdict (metrology 0.4); None: not declared."""
+    """Time reaches one site over the link under test: no clock-based verdict (rules 6.6); None: not declared."""
     key_file: str | None = None
     ssid: int = 0
     stamps: Literal["kernel", "nic"] = "kernel"

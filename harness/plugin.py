@@ -504,7 +504,7 @@ class Certification:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
-        """Tell the shell what happened by DESIGN's exit codes, after all other hooks had theirs."""
+        """Tell the shell what happened by the codes of `harness.exitcode`, after all other hooks had theirs."""
         if session.exitstatus == pytest.ExitCode.INTERRUPTED and self.result is None and not self.codes:
             self.codes.add(ExitCode.SIGNAL)
         if self.result is None and not self.config.option.collectonly and not self.codes:

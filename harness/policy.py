@@ -43,7 +43,7 @@ class Requirement(Frozen):
     min_n_eff: Positive
     """Effective samples each flow needs (each window of it, for a median)."""
     vif_plan: Ratio
-    """Declared variance inflation by autocorrelation, never below one (metrology 2.2)."""
+    """Declared variance inflation by autocorrelation, never below one (rules 3.3)."""
     vif_origin: str
     alpha: Ratio = (25, 1000)
     """Statistical risk on each side."""

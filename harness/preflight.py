@@ -28,12 +28,12 @@ from harness.tomlfile import nearest
 State = Literal["ok", "warn", "failed", "waived"]
 
 BYTES_ON_DISK: Final = 24
-"""Largest archive of one sample (DESIGN); twice that is asked for, so that judging again fits too."""
+"""Octets that one sample may take in the archive; twice that is asked for, so that judging again fits too."""
 BYTES_IN_MEMORY: Final = 400
 """One sample's 13 columns of 8 octets, and the copies that sorting and judging make of them."""
 RESERVE_BYTES: Final = 64 << 20
 LEAP_MARGIN_NS: Final = 3_600_000_000_000
-"""No leap second within the run and an hour on each side (metrology 3.4)."""
+"""No leap second within the run and an hour on each side (rules 6.5)."""
 STREAM_OF: Final = {"optical-floor": "optical", "service": "service"}
 """Which stream serves a measurand."""
 

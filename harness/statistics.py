@@ -20,7 +20,7 @@ UNKNOWN: Final = int(np.iinfo(np.int64).min)
 """Minus infinity: a packet whose delay may be anything, where only a proven excess may count."""
 
 BLOCKS: Final = (100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
-"""Block sizes for the variance of block sums (metrology 2.2)."""
+"""Block sizes for the variance of block sums (rules 3.3)."""
 MIN_BLOCKS: Final = 32
 """Blocks that must fit: K blocks can show a VIF of at most K B / (K - 1), so n_eff >= K - 1, above the 30 effective
 samples that a median asks of each window. With 30 blocks a window that only drifts would be short by one."""
@@ -296,7 +296,7 @@ def block_vif(exceedances: npt.NDArray[np.intp], n: int) -> Fraction:
     """The max over block sizes B of Var(block sum) / (B p(1-p)), never below 1.
 
     ``exceedances`` are the positions, in time order from 0, of the samples above the statistic; ``n`` all samples.
-    Blocks of 100 to 20 000 of which at least 32 fit (metrology 2.2); the last, incomplete block is left out.
+    Blocks of 100 to 20 000 of which at least 32 fit (rules 3.3); the last, incomplete block is left out.
     """
     worst = Fraction(1)
     for size in BLOCKS:

@@ -294,7 +294,7 @@ def _calibrated(direction: Direction, calibration: Calibration, clocks: Sequence
 
 
 def _by_artefact(direction: Direction, calibration: Calibration, artefact: Artefact) -> list[Component]:
-    """What an artefact leaves open (RFC 7679 3.7.3, metrology 1.2 row 16); its clocks are those of its own day.
+    """What an artefact leaves open (RFC 7679 3.7.3, rules 2.6); its clocks are those of its own day.
 
     The bias in the field is that of one more plugging, which nobody saw: beside the residual of the mean, s itself.
     """

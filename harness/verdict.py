@@ -98,7 +98,7 @@ def _conforms(claim: Claim) -> bool:
 
 
 def owd_g1_1(claim: Claim) -> Finding:
-    """OWD-G1 version 1, clock-based (metrology 2.3).
+    """OWD-G1 version 1, clock-based (rules 4.1).
 
     PASS: gates green, upper bound + k u_c <= L and estimate + k u_c <= L. FAIL: gates green and
     lower bound - k u_c > L, or the fibre record alone exceeds L. INVALID: a gate is red.
@@ -118,7 +118,7 @@ def owd_g1_1(claim: Claim) -> Finding:
 
 
 def owd_g0_1(claim: Claim) -> Finding:
-    """OWD-G0 version 1, clock-free and one-sided (metrology 2.3, 3.2).
+    """OWD-G0 version 1, clock-free and one-sided (rules 4.2, 5.2).
 
     The estimate is an upper bound of the delay, so it yields PASS or INDETERMINATE; FAIL only where the fibre record
     alone exceeds L. INVALID: a gate it rests on is red.
@@ -133,7 +133,7 @@ def owd_g0_1(claim: Claim) -> Finding:
 
 
 def owd_pair_1(claim: Claim) -> Finding:
-    """The pair rule of OWD-G0, version 1: both directions of a link together (metrology 2.3 ii).
+    """The pair rule of OWD-G0, version 1: both directions of a link together (rules 4.3).
 
     The claim is about the round trip without turnaround, its limit 2 L, its quantile 1 - 2 (1 - p): where its lower
     bound - k u_c > 2 L, at least one direction exceeds L more often than 1 - p. Which one stays open.

@@ -19,7 +19,7 @@ from harness.uncertainty import ClockClaim, bracket_budget, clock_budget
 from harness.units import C_M_PER_S
 
 GROUP_INDEX_PPM: Final = 1_468_200
-"""n_g of G.652 fibre at 1550 nm in millionths, where the bench has no record (metrology 3.1)."""
+"""n_g of G.652 fibre at 1550 nm in millionths, where the bench has no record (rules 5.1)."""
 POLL_NS: Final = 1_000_000_000
 CALIBRATED_NS: Final = 1_000
 """Spread of a back-to-back calibration of two quiet hosts with kernel stamps; assumed, a calibration will tell."""
@@ -37,8 +37,8 @@ class Equipment:
 
 
 EQUIPMENT: Final = (
-    Equipment("chronyd over the city's network", 500_000, 15_000, "root distance 500 µs, metrology 1.4 c1"),
-    Equipment("chronyd with a stratum 1 at each site", 25_000, 1_000, "root distance 25 µs, metrology 1.4 c2"),
+    Equipment("chronyd over the city's network", 500_000, 15_000, "root distance 500 µs, rules 2.8 c1"),
+    Equipment("chronyd with a stratum 1 at each site", 25_000, 1_000, "root distance 25 µs, rules 2.8 c2"),
     Equipment("a travelling rubidium clock, closed within a day", 5_000, 1, "vendors' day-1 figure, unconfirmed"),
     Equipment("PTP by a G.8275.1 network", 1_100, 50, "G.8271.1 reference point C"),
     Equipment("a GNSS receiver (PRTC-A) at each site", 110, 50, "G.8272 ±100 ns, cable known to 10 ns"),

@@ -1114,7 +1114,7 @@ def ranks(n: int, p: Fraction, alpha: Fraction) -> tuple[int | None, int | None]
     """Ranks (k, l) of the distribution-free bounds of the p-quantile of n independent samples; None: too few.
 
     Upper: k is the smallest with P(Bin(n, p) <= k - 1) >= 1 - alpha. Lower: l is the largest with
-    P(Bin(n, p) <= l - 1) <= alpha (metrology 2.2; Hahn and Meeker). Counted by exceedances r = n - k: with
+    P(Bin(n, p) <= l - 1) <= alpha (rules 3.2; Hahn and Meeker). Counted by exceedances r = n - k: with
     F(r) = P(Bin(n, 1-p) <= r) these are F(n - k) <= alpha and F(n - l) >= 1 - alpha.
     """
     if n <= 0:
@@ -1225,7 +1225,7 @@ def beta_ratio(a: float, b: float, x: float) -> float:
 
 @functools.cache
 def coverage(nu: int | None) -> int:
-    """Coverage factor in thousandths, rounded up: Student's t of nu at the probability Phi(2) (metrology 1.3)."""
+    """Coverage factor in thousandths, rounded up: Student's t of nu at the probability Phi(2) (rules 2.2)."""
     if nu is None:
         return 2000
     row = T_ROWS[bisect.bisect_right(T_ROWS, max(1, nu)) - 1]
@@ -1302,7 +1302,7 @@ def against_pass(delays: Sequence[int]) -> Sorted:
 
 
 def inflation(delays: Sequence[int], threshold: int, doubt: bool) -> Fraction:
-    """VIF: max over block sizes B of Var(block sum) / (B p (1-p)) of the exceedances (metrology 2.2), at least 1.
+    """VIF: max over block sizes B of Var(block sum) / (B p (1-p)) of the exceedances (rules 3.3), at least 1.
 
     Exceedances of ``threshold``, or the losses where the threshold itself is lost; with ``doubt`` unstamped packets
     count as lost. Blocks of 100 to 20 000 of which 32 fit; the incomplete last one is left out. Var is the unbiased
@@ -1345,7 +1345,7 @@ class Estimate:
 
 
 def estimate(high: Sorted, low: Sorted, vif: Fraction, p: Fraction, alpha: Fraction, alpha_low: Fraction) -> Estimate:
-    """The quantile with bounds at ranks ceil(n k / n_eff) and floor(n (l - 1) / n_eff) + 1 (metrology 2.2).
+    """The quantile with bounds at ranks ceil(n k / n_eff) and floor(n (l - 1) / n_eff) + 1 (rules 3.2).
 
     ``high`` counts every doubt against a PASS, ``low`` every doubt against a FAIL.
     """
@@ -1489,7 +1489,7 @@ def families(minima: Sequence[int], gap: int) -> list[int]:
     return found
 
 
-# --- level 4: clocks and budgets (metrology 1) --------------------------------------------------------------------
+# --- level 4: clocks and budgets (rules 2) ------------------------------------------------------------------------
 
 WAYS = ("forward", "backward")
 KNOWING = {"simulated", "chrony", "linuxptp", "phc", "counter", "holdover"}
@@ -1597,7 +1597,7 @@ class Component:
 
 @dataclass
 class Budget:
-    """Components added in squares; correlation is given no credit (metrology 1.3)."""
+    """Components added in squares; correlation is given no credit (rules 2.3)."""
 
     components: list[Component]
 
@@ -1679,7 +1679,7 @@ def clock_budget(policy: dict[str, Any], way: str, st: Study) -> Budget:
 
 
 def by_artefact(way: str, calibration: dict[str, Any]) -> list[Component]:
-    """What an expiring calibration leaves open (metrology 1.2, row 16), by its own figures."""
+    """What an expiring calibration leaves open (rules 2.6), by its own figures."""
     artefact = calibration["artefact"]
     size, rate = integer(calibration["size"]), integer(calibration["rate_pps"])
     load = min(
@@ -1857,7 +1857,7 @@ def link_floor(link: dict[str, Any]) -> tuple[int, str, int]:
 
 @dataclass
 class Bracket:
-    """What may be subtracted from T4 - T1 (metrology 3.2): the tier with its evidence."""
+    """What may be subtracted from T4 - T1 (rules 5.2): the tier with its evidence."""
 
     tier: str
     turnaround: bool
@@ -2176,7 +2176,7 @@ def sequence_of(flow: Flow, rows: Columns, got: list[bool]) -> None:
     }
 
 
-# --- level 4: gates (metrology 3, 4) ------------------------------------------------------------------------------
+# --- level 4: gates (rules 6) -------------------------------------------------------------------------------------
 
 CLOCK, ALL = ("clock",), ("clock", "clock-free")
 
@@ -2251,7 +2251,7 @@ def agreement(site: str, evidence: list[dict[str, Any]]) -> str:
 
 
 def scales_mixed(st: Study) -> bool:
-    """Clocks 37, 19 or 18 s apart are of two time scales (metrology 3.4); so are sources with two TAI - UTC."""
+    """Clocks 37, 19 or 18 s apart are of two time scales (rules 6.5); so are sources with two TAI - UTC."""
     there, back = st.minimum("forward"), st.minimum("backward")
     if there is not None and back is not None:
         offset = abs((there - back) // 2)
@@ -2282,7 +2282,7 @@ def light_gates(st: Study) -> Iterator[Gate]:
 
 
 def step_gates(st: Study) -> Iterator[Gate]:
-    """Steps and drift of the relative clock in the minima of short windows (metrology 3.3)."""
+    """Steps and drift of the relative clock in the minima of short windows (rules 6.4)."""
     f, b = st.lows
     n = len(f)
     filled = [k for k in range(n) if INFINITE not in (f[k], b[k])]
@@ -2433,7 +2433,7 @@ def calibration_applies(st: Study, stated: Any) -> bool:
     return bool(stated)
 
 
-# --- level 4: rules and roll-up (metrology 2.3) -------------------------------------------------------------------
+# --- level 4: rules and roll-up (rules 4) -------------------------------------------------------------------------
 
 SEVERITY = ("PASS", "INDETERMINATE", "INVALID", "FAIL")
 
@@ -2683,7 +2683,7 @@ def flow_rows(st: Study, way: str, verdicts: dict[int, str]) -> list[dict[str, A
 
 
 def unseen(st: Study) -> int | None:
-    """Largest clock error that no gate could see: RTT - turnaround - both floors + 3 u, ns (metrology 2.3)."""
+    """Largest clock error that no gate could see: RTT - turnaround - both floors + 3 u, ns (rules 5.3)."""
     lows = [f.net for f in st.flows if f.net is not None]
     if not lows or any(g.id == "round-trip-floor" and g.state == "red" for g in st.gates):
         return None
@@ -2694,7 +2694,7 @@ def unseen(st: Study) -> int | None:
 
 
 def offset(st: Study) -> list[int] | None:
-    """Interval of far minus near clock, [min_f - (RTT_min - floor), min_f - floor] of all flows (metrology 3.2)."""
+    """Interval of far minus near clock, [min_f - (RTT_min - floor), min_f - floor] of all flows (rules 5.4)."""
     floor, bias = bracket(st.link).floor, st.bias("forward")
     pairs = [
         (f.summary["forward"]["min_ns"] + bias, f.round_trip)

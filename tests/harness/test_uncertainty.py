@@ -61,7 +61,7 @@ WORKED: dict[str, tuple[list[int], list[tuple[int, int | None]], int, int, int]]
     "c1": ([500_000, 500_000, 30_000, 30_000], [(50_000, None), (50_000, None)], 415_000, 830_000, 1_260_000),
     "c2": ([25_000, 25_000, 5_000, 5_000], [(1_000, None), (1_000, None)], 20_900, 41_800, 64_000),
 }
-"""Worked budgets of metrology 1.4: half-widths, (s, nu), u_c, U, worst case; ns."""
+"""Worked budgets of rules 2.8: half-widths, (s, nu), u_c, U, worst case; ns."""
 
 
 @pytest.mark.parametrize("case", WORKED)

@@ -520,7 +520,7 @@ def test_its_tables_are_those_of_the_house_though_made_otherwise() -> None:
         accept, refuse = statistics.acceptance(n, p, alpha)
         wanted = (None if accept < 0 else n - accept, None if refuse > n else n - refuse + 1)
         assert lone.ranks(n, p, alpha) == wanted, (n, p, alpha)
-    # metrology 2.2: the acceptance table for p99.9, and the least numbers of samples
+    # rules 3.2: the acceptance table for p99.9, and the least numbers of samples
     assert lone.ranks(100_000, Fraction(999, 1000), Fraction(25, 1000)) == (100_000 - 80, 100_000 - 121 + 1)
     assert lone.ranks(3_687, Fraction(999, 1000), Fraction(25, 1000))[0] is None
     for lost, n in ((0, 10), (10, 10), (3, 1_000), (997, 1_000), (40, 86_400), (250_000, 1_000_000)):
