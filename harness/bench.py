@@ -65,7 +65,7 @@ from harness.simulation.clocks import SiteClock
 from harness.simulation.plant import Change, FibrePath, Jitter, LinkPlant, Loss
 from harness.starter import starter
 from harness.stream import ETHERNET_OVERHEAD
-from harness.tomlfile import Problem, TomlFile, nearest, shown
+from harness.tomlfile import FileError, Problem, TomlFile, nearest, shown
 from harness.units import flight_time
 
 __all__ = [
@@ -101,21 +101,12 @@ METRES_PER_DEGREE: Final = 112_000
 """No degree of latitude or longitude is longer than this on the WGS 84 ellipsoid (111 694 m at most)."""
 
 
-class BenchFileError(BenchError):
+class BenchFileError(FileError):
     """Everything that is wrong with a bench file, at once."""
 
     def __init__(self, path: str, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        count = f"{len(problems)} error{'s' if len(problems) > 1 else ''}"
-        super().__init__(
-            f"a usable bench file {path}",
-            count + "".join(f"\n  {problem}" for problem in problems),
-            "correct these lines; `millicert bench check FILE` reads it again",
-        )
-
-    def __str__(self) -> str:
-        """One line for each error."""
-        return f"{self.wanted}: {self.found}\n{self.remedy}"
+        remedy = "correct these lines; `millicert bench check FILE` reads it again"
+        super().__init__(f"a usable bench file {path}", problems, remedy)
 
 
 # -- what a bench is -------------------------------------------------------------------------------------------

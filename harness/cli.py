@@ -464,7 +464,7 @@ def visit(
     """Say before the visit which evidence will decide each link, or which clock must come along, and how long."""
     try:
         found = load(bench)
-        read = parse_policy(_policy_of(found, policy))
+        read = parse_policy(_policy_of(found, policy), policy or found.policy)
         assumed = visiting.Assumed(equipment_us * 1000, turnaround_us * 1000)
         told = visiting.lines(found, read, steps_in(plans), assumed)
     except HarnessError as why:

@@ -148,6 +148,6 @@ class Policy(Frozen):
         return self
 
 
-def parse(text: str) -> Policy:
-    """The policy in a TOML text; BenchError names every fault at once."""
-    return read(Policy, text, "policy")
+def parse(text: str, name: str = "") -> Policy:
+    """The policy in a TOML text, of the file ``name``; BenchError names every fault at once."""
+    return read(Policy, text, "policy", name)

@@ -43,7 +43,7 @@ from harness.safety import Outcome
 from harness.samples import Column, Samples
 from harness.stage import Scene
 from harness.stream import Stream
-from harness.tomlfile import read_text
+from harness.tomlfile import nearest, read_text
 
 CALIBRATION_S: Final = 2
 """Least length of a simulated back-to-back calibration at field rate and size."""
@@ -126,8 +126,12 @@ def read_policy(name: str) -> str:
     try:
         return read_text(path)
     except (OSError, UnicodeDecodeError) as why:
-        shipped = ", ".join(sorted(each.stem for each in POLICIES.glob("*.toml")))
-        raise BenchError(f"a policy {name}", str(why), f"give a .toml file or one of {shipped}") from why
+        shipped = sorted(each.stem for each in POLICIES.glob("*.toml"))
+        hint = nearest(name, shipped)
+        found = (
+            str(why) if name.endswith(".toml") else f'no policy "{name}"' + (f", did you mean {hint}?" if hint else "")
+        )
+        raise BenchError(f"a policy {name}", found, f"give a .toml file or one of {', '.join(shipped)}") from why
 
 
 def one_line(text: str, option: str) -> str:
@@ -160,7 +164,7 @@ class Run:
         check_answers(bench, options.answers)
         named = options.policy or bench.policy
         self.policy_text = read_policy(named) if named else ""
-        self.policy: Policy | None = parse_policy(self.policy_text) if named else None
+        self.policy: Policy | None = parse_policy(self.policy_text, named) if named else None
         self.accepting = None if bench.dut is None else Accepting(bench, bench.dut, options.dut, options.answers)
         if self.policy is not None and self.policy.rehearsal and not bench.simulated:
             raise BenchError(

@@ -7,7 +7,7 @@ import pathlib
 import re
 import tomllib
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -41,6 +41,19 @@ class Problem:
         hint = f"; did you mean {self.nearest}?" if self.nearest else ""
         key = f"{self.key}: " if self.key else ""
         return f"line {self.line}: {key}found {self.found}; allowed: {self.allowed}{hint}"
+
+
+class FileError(BenchError):
+    """Everything that is wrong with a file, at once."""
+
+    def __init__(self, wanted: str, problems: Sequence[Problem], remedy: str) -> None:
+        self.problems = tuple(problems)
+        count = f"{len(problems)} error{'s' if len(problems) > 1 else ''}"
+        super().__init__(wanted, count + "".join(f"\n  {problem}" for problem in problems), remedy)
+
+    def __str__(self) -> str:
+        """One line for each error."""
+        return f"{self.wanted}: {self.found}\n{self.remedy}"
 
 
 def nearest(found: str, names: Iterable[str]) -> str:

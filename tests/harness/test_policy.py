@@ -65,3 +65,15 @@ def test_every_fault_at_once() -> None:
         parse(text)
     assert "year" in caught.value.found
     assert "limit_ns" in caught.value.found
+
+
+def test_each_fault_has_its_line_and_the_nearest_name() -> None:
+    text = TEXT.replace("limit_ns = 1_000_000", "limt_ns = 1_000_000", 1).replace('"quantile"', '"quantil"', 1)
+    key, value = (text.splitlines().index(each) + 1 for each in ("limt_ns = 1_000_000", 'statistic = "quantil"'))
+    with pytest.raises(BenchError) as caught:
+        parse(text, "mine.toml")
+    wanted, *faults, _ = str(caught.value).splitlines()
+    assert wanted == "a usable policy mine.toml: 3 errors"
+    assert any(f.startswith(f"  line {key}: requirements.0.limt_ns: ") and f.endswith("mean limit_ns?") for f in faults)
+    assert any("requirements.0.limit_ns: found nothing" in each for each in faults)
+    assert any(f.startswith(f"  line {value}: requirements.1.stat") and f.endswith("mean quantile?") for f in faults)
