@@ -57,8 +57,8 @@ def listen(address: str, port: int) -> socket.socket:
             {
                 errno.EACCES: f"ports below {_first_free_port()} want a privilege: "
                 f"`sudo setcap cap_net_bind_service=+ep {python}`, or "
-                "`sudo sysctl net.ipv4.ip_unprivileged_port_start=862`, or --port 8620 here and far_port = 8620 in the "
-                "bench file",
+                f"`sudo sysctl net.ipv4.ip_unprivileged_port_start={port}`, or --port 8620 here and far_port = 8620 "
+                "in the bench file",
                 errno.EADDRINUSE: f"another program holds it: `ss -ulpn sport = :{port}` names it",
                 errno.EADDRNOTAVAIL: "it is not an address of this host: `ip addr` lists them",
             }.get(why.errno or 0, "choose another --listen address or --port"),

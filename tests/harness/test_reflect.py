@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from harness.reflect import sync_source
+
+FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 @pytest.mark.parametrize(
@@ -20,3 +27,26 @@ from harness.reflect import sync_source
 )
 def test_the_sync_source_is_what_the_evidence_names(synchronised: bool | None, names: set[str], said: int) -> None:
     assert sync_source(synchronised, names) == said
+
+
+@pytest.mark.parametrize("port", [700, 862])
+def test_without_the_privilege_a_low_port_wants_it_says_what_to_type(tmp_path: Path, port: int) -> None:
+    if int(FIRST_FREE_PORT.read_text(encoding="ascii")) <= port:
+        pytest.skip("here everybody may have that port")
+    plain = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all"]
+    done = subprocess.run(
+        [
+            *(plain if os.geteuid() == 0 else []),
+            *(sys.executable, "-m", "harness.cli", "reflect", "--listen", "127.0.0.1", "--port", str(port)),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 4, done.stderr
+    assert f"wanted UDP 127.0.0.1 port {port}; found Permission denied" in done.stderr
+    for remedy in ("sudo setcap cap_net_bind_service=+ep /", f"ip_unprivileged_port_start={port}`", "--port 8620"):
+        assert remedy in done.stderr
+    assert not list(tmp_path.rglob("*.jsonl"))
