@@ -198,6 +198,7 @@ def reflect(
             journal_path=path,
             stateless=stateless,
             say=say,
+            warn=lambda line: typer.echo(("\n" if live else "") + line, err=True),
             sign=None if sign is None else keys.load(sign),
             order=carried,
             clocks=() if bench is None else _clocks(bench),

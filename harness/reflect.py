@@ -113,6 +113,7 @@ def serve(
     journal_path: Path,
     stateless: bool,
     say: Callable[[str], None],
+    warn: Callable[[str], None],
     sign: SigningKey | None = None,
     order: Signed | None = None,
     clocks: Sequence[Source] = (),
@@ -123,9 +124,9 @@ def serve(
     The journal gets the software, every reading of this host's clock, and the counters every ten seconds and at the
     end; with ``sign`` also the stamps of every reply, in a file beside it, and at the end a signature over both.
     ``order`` is named in the journal; ``clocks`` are the sources that tell of this host's clock, the kernel and chrony
-    when none is given; ``nic`` is the link of this host's bench whose near interface stamps in hardware, where one
-    does. Raises HarnessError when the port or the journal cannot be had, or when the order
-    does not hold now.
+    when none is given; ``warn`` tells a person at once what ``say`` may pass over; ``nic`` is the link of this host's
+    bench whose near interface stamps in hardware, where one does. Raises HarnessError when the port or the journal
+    cannot be had, or when the order does not hold now.
     """
     if sign is not None:
         _check_signable(journal_path, stateless)
@@ -188,6 +189,7 @@ def serve(
         status = Status(reflector)
         say(f"reflecting on {address} port {port} {'with' if key else 'without'} a key; journal {journal_path}")
         journaled = time.monotonic()
+        told = False  # that the journal cannot be written
         try:
             while not ended.wait(STATUS_EVERY_S) and worker.is_alive():
                 reflector.error_estimate = _estimate(gatherer, site)
@@ -198,8 +200,11 @@ def serve(
                     journaled = time.monotonic()
                     try:
                         book.note()
+                        told = False
                     except HarnessError as why:  # a full disk must not end the other end's measurement
-                        say(f"the journal cannot be written: {why}")
+                        if not told:
+                            warn(f"the journal cannot be written: {why}")
+                        told = True
         finally:
             reflector.stop()
             worker.join(5)

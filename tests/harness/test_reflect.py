@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness import disk, reflect
+from harness.archive import farjournal
+from harness.journal import Entry, Journal, read
 from harness.reflect import sync_source
 
 FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -50,3 +56,30 @@ def test_without_the_privilege_a_low_port_wants_it_says_what_to_type(tmp_path: P
     for remedy in ("sudo setcap cap_net_bind_service=+ep /", f"ip_unprivileged_port_start={port}`", "--port 8620"):
         assert remedy in done.stderr
     assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_a_full_disk_is_told_at_once_and_not_with_every_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append, warned = Journal.append, list[str]()
+    noted = 0
+
+    def full(journal: Journal, kind: str, **data: Any) -> Entry:
+        nonlocal noted
+        if kind == farjournal.STATE:
+            noted += 1
+            if noted in {1, 2, 4}:
+                raise disk.refusal(journal.path, OSError(errno.ENOSPC, "No space left on device"))
+        return append(journal, kind, **data)
+
+    def say(_line: str) -> None:
+        if noted == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Journal, "append", full)
+    monkeypatch.setattr(reflect, "STATUS_EVERY_S", 0.01)
+    monkeypatch.setattr(reflect, "JOURNAL_EVERY_S", 0)
+    path = tmp_path / "far.jsonl"
+    reflect.serve("127.0.0.1", 0, allow=(), key=None, journal_path=path, stateless=False, say=say, warn=warned.append)
+    # the first refusal, and the first after a line that was taken; the second in a row says nothing new
+    assert len(warned) == 2
+    assert all("the journal cannot be written" in each and "No space left" in each for each in warned)
+    assert [entry.kind for entry in read(path).entries][-1] == farjournal.END
