@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +20,10 @@ from benchmarks.rehearsal import bench_text
 from harness.archive.history import item
 from harness.archive.ledger import STARTED
 from harness.archive.verify import sound, verify
+from harness.engine import Stop
+from harness.exitcode import ExitCode
 from harness.journal import read
+from harness.plugin import Certification
 from harness.report.particulars import deviations
 from tests.harness.desk import ROOT, Desk
 
@@ -148,6 +153,17 @@ def test_sigint_once_keeps_the_statistics_and_cannot_pass(desk: Desk) -> None:
     assert not result["complete"]
     assert result["streams"][0]["counts"]["sent"] > 100
     assert sound(verify(folder))
+
+
+def test_the_first_sigint_ends_the_stream_the_second_the_session() -> None:
+    run = SimpleNamespace(stop=Stop(), measuring=True)
+    certification = Certification(cast("Any", None), cast("Any", run))
+    certification._on_signal(signal.SIGINT, None)
+    assert run.stop.reason == "SIGINT"
+    with pytest.raises(KeyboardInterrupt):
+        certification._on_signal(signal.SIGINT, None)
+    certification._on_signal(signal.SIGINT, None)  # a third must not tear what is being put away
+    assert certification.codes == {ExitCode.SIGNAL}
 
 
 def test_a_hangup_cuts_a_run_off(desk: Desk) -> None:
