@@ -206,7 +206,8 @@ def reflect(
         )
     except (HarnessError, ValueError) as why:
         _refuse(why)
-    typer.echo(("\n" if live else "") + "  ".join(f"{name} {count}" for name, count in counters.items() if count))
+    counted = "  ".join(f"{name} {count}" for name, count in counters.items() if count)
+    typer.echo(("\n" if live else "") + (counted or "nothing came, nothing was answered"))
     if sign is not None:
         typer.echo(f"signed    {path}; hand it over with the two files beside it whose names begin with its own")
 

@@ -83,3 +83,22 @@ def test_a_full_disk_is_told_at_once_and_not_with_every_line(tmp_path: Path, mon
     assert len(warned) == 2
     assert all("the journal cannot be written" in each and "No space left" in each for each in warned)
     assert [entry.kind for entry in read(path).entries][-1] == farjournal.END
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_far_end_that_nobody_asked_stops_cleanly_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
+    code = (
+        "from harness import cli, reflect; free = reflect.listen; reflect.listen = lambda a, _: free(a, 0); "
+        "cli.app(['reflect', '--listen', '127.0.0.1', '--journal', 'far.jsonl'])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()  # it owns the signals by then
+    process.send_signal(number)
+    rest = process.communicate(timeout=60)[0]
+    assert first.startswith("reflecting on 127.0.0.1"), first + rest
+    assert (process.returncode, rest) == (0, "nothing came, nothing was answered\n")
+    last = read(tmp_path / "far.jsonl").entries[-1]
+    assert (last.kind, last.data["reason"]) == (farjournal.END, number.name)
