@@ -19,7 +19,7 @@ from posix.unistd cimport close
 from fastpath.clock cimport ClockModel, monotonic_ns, realtime_ns
 from fastpath.timestamping cimport (
     AF_INET, AF_INET6, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SCM_TS_OPT_ID, SOL_SOCKET, Batch, Control, free_batch,
-    interface_virtual, iovec, msghdr, new_batch, parse_control, put_control, receive_batch, sendmsg, sockaddr_storage,
+    iovec, msghdr, new_batch, parse_control, put_control, receive_batch, sendmsg, sockaddr_storage,
 )
 from fastpath.wire cimport (
     CAUSE_COUNT, CAUSE_FOREIGN, CAUSE_OK, FACT_INJECTED_CLOCK, FACT_T2_KERNEL, FACT_T2_NIC, FACT_T3_KERNEL,
@@ -27,7 +27,7 @@ from fastpath.wire cimport (
 )
 
 from fastpath import clock as _clock
-from fastpath import timestamping
+from fastpath import stack, timestamping
 from fastpath.wire import CAUSES as _CAUSES
 
 cdef extern from *:
@@ -149,7 +149,8 @@ cdef class Reflector:
     ``tai_utc``: TAI - UTC in s. ``clock``: a `ClockModel` applied to T2 and T3; it sets the injected-clock fact.
     ``error_estimate`` (16 bits), ``facts`` (FACT_* bits the caller vouches for, as clock-known) and
     ``sync_source`` (RFC 8972 4.3: 1 NTP, 2 PTP, 3 SSU/BITS, 4 GNSS, 5 free-running) can be set while running.
-    What the reflector sees for itself - a virtual interface, where stamps come from, an injected clock - it adds.
+    What the reflector sees for itself - an interface not shown to end in a physical device, where stamps come from,
+    an injected clock - it adds.
     ``clock_id``: None takes `clock.clock_id`, which an injected clock makes another.
     ``session_limit``: sessions remembered, 2.1 kB each for the stamps of their last 64 replies, which may come late
     where the way out has a queue; a full table gives up the one idle longest if that is 60 s
@@ -384,18 +385,23 @@ cdef class Reflector:
         return 0
 
     cdef int is_virtual(self, int fd, int index) noexcept nogil:
-        cdef int i
+        cdef int i, found = 1                           # what cannot be told is not silently real
         for i in range(self.interface_count):
             if self.interface_fd[i] == fd and self.interface_index[i] == index:
                 return self.interface_is_virtual[i]
-        if self.interface_count == INTERFACES:
-            self.interface_count = 0                    # interfaces came and went: look again
-        i = self.interface_count
-        self.interface_fd[i] = fd
-        self.interface_index[i] = index
-        self.interface_is_virtual[i] = interface_virtual(fd, index) == 1
-        self.interface_count += 1
-        return self.interface_is_virtual[i]
+        with gil:                                       # once an interface; held, so that `look` sees whole entries
+            try:
+                found = bool(timestamping.doubts(fd, index))
+            except Exception:
+                pass
+            if self.interface_count == INTERFACES:
+                self.interface_count = 0                # interfaces came and went: look again
+            i = self.interface_count
+            self.interface_fd[i] = fd
+            self.interface_index[i] = index
+            self.interface_is_virtual[i] = found
+            self.interface_count += 1
+        return found
 
     cdef void read_stamps(self, int listener) noexcept nogil:
         cdef Control control
@@ -677,6 +683,25 @@ cdef class Reflector:
         """Makes `run` return within 100 ms; from any thread or signal handler, also before `run`."""
         store(&self.stopping, 1)
         os.eventfd_write(self.wake, 1)
+
+    def look(self):
+        """Looks anew at the interfaces that requests came by, for what replies say of them from now on.
+
+        Returns why which of them is not shown to end in a physical device: `stack.Doubt`s, none where all do. From a
+        thread beside the answering one: looking takes as long as the kernel takes to list its interfaces.
+        """
+        cdef int i, fd, index, virtual
+        found = {}
+        for i in range(INTERFACES):
+            if i >= self.interface_count:
+                break
+            fd, index = self.interface_fd[i], self.interface_index[i]
+            doubts = timestamping.doubts(fd, index)
+            found.update(dict.fromkeys(each for each in doubts if each.why != stack.GONE))
+            virtual = bool(doubts)
+            if self.interface_fd[i] == fd and self.interface_index[i] == index:
+                self.interface_is_virtual[i] = virtual
+        return tuple(found)
 
     def take(self):
         """The replies noted since the last call, oldest first, 64 octets each; from one thread at a time.

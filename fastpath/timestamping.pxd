@@ -85,8 +85,6 @@ cdef int receive_batch(int fd, Batch *batch, int flags) noexcept nogil   # messa
 # Appends a control message of one 32-bit value; returns the new length.
 cdef size_t put_control(uint8_t *buffer, size_t length, int level, int kind, const void *value,
                         size_t size) noexcept nogil
-# 1 when packets of this interface never leave the machine (veth, lo, tap …), 0 when not, -1 unknown.
-cdef int interface_virtual(int fd, int index) noexcept nogil
 
 cdef enum:
     SCM_TS_OPT_ID = 81         # Linux 6.13: caller-chosen stamp id

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from fastpath.stack import Doubt
+
 SIOCSHWTSTAMP: Final[int]
 SIOCGHWTSTAMP: Final[int]
 TX_HARDWARE: Final[int]
@@ -18,7 +20,6 @@ OPT_TX_SWHW: Final[int]
 HWTSTAMP_TX_ON: Final[int]
 HWTSTAMP_FILTER_ALL: Final[int]
 RECEIVE_BUFFER: Final[int]
-VIRTUAL_DRIVERS: Final[frozenset[str]]
 
 class Capability(NamedTuple):
     rx: str
@@ -37,6 +38,7 @@ class InterfaceFacts(NamedTuple):
     hardware: bool
 
 def parse(control: bytes, flags: int = 0) -> dict[str, int | str | bool | None]: ...
+def doubts(fd: int, index: int) -> tuple[Doubt, ...]: ...
 def interface_name(fd: int, index: int) -> str: ...
 def interface_facts(name: str, fd: int | None = None) -> InterfaceFacts: ...
 def device_ioctl(fd: int, request: int, name: str, payload: bytearray) -> None: ...

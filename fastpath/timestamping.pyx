@@ -14,6 +14,8 @@ from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from fastpath import stack
+
 cdef extern from *:
     """
     #include <errno.h>
@@ -65,6 +67,13 @@ cdef extern from *:
         return 0;
     }
 
+    static int millicert_name_index(int fd, const char *name) {
+        struct ifreq request;
+        memset(&request, 0, sizeof request);
+        strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+        return ioctl(fd, SIOCGIFINDEX, &request) < 0 ? 0 : request.ifr_ifindex;
+    }
+
     static int millicert_index_name(int fd, int index, char name[IFNAMSIZ]) {
         struct ifreq request;
         memset(&request, 0, sizeof request);
@@ -73,6 +82,13 @@ cdef extern from *:
         memcpy(name, request.ifr_name, IFNAMSIZ);
         name[IFNAMSIZ - 1] = 0;
         return 0;
+    }
+
+    /* Tells network namespaces apart; 0 where the kernel (before 5.14) does not. */
+    static unsigned long long millicert_namespace(int fd) {
+        unsigned long long cookie = 0;
+        socklen_t length = sizeof cookie;
+        return getsockopt(fd, SOL_SOCKET, 71 /* SO_NETNS_COOKIE */, &cookie, &length) < 0 ? 0 : cookie;
     }
 
     static int millicert_device_ioctl(int fd, unsigned long number, const char *name, void *payload) {
@@ -96,7 +112,9 @@ cdef extern from *:
     """
     int millicert_ethtool(int fd, const char *name, void *command) nogil
     int millicert_driver(int fd, const char *name, char *driver) nogil
+    int millicert_name_index(int fd, const char *name) nogil
     int millicert_index_name(int fd, int index, char *name) nogil
+    unsigned long long millicert_namespace(int fd) nogil
     int millicert_device_ioctl(int fd, unsigned long number, const char *name, void *payload) nogil
     int millicert_mtu(int fd, const char *name) nogil
     int millicert_recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags) nogil
@@ -145,8 +163,6 @@ HWTSTAMP_TX_ON, HWTSTAMP_FILTER_ALL = 1, 1
 _HWTSTAMP_CONFIG = struct.Struct("=iii")  # flags, tx_type, rx_filter
 RECEIVE_BUFFER = 32 << 20
 """Octets asked of SO_RCVBUFFORCE: TX stamps and unread replies of a second at 30 kpps both fit."""
-VIRTUAL_DRIVERS = frozenset({"lo", "veth", "tun", "dummy", "ifb", "netkit", "bridge", "netdevsim"})
-"""Drivers whose packets never reach a wire; "tun" is TUN and TAP."""
 
 
 class Capability(NamedTuple):
@@ -168,8 +184,8 @@ class Capability(NamedTuple):
 class InterfaceFacts(NamedTuple):
     """What the kernel says of an interface.
 
-    ``driver``: "veth", "lo", "ixgbe" …, empty when the kernel does not say. ``virtual``: its packets never leave
-    the machine (driver in VIRTUAL_DRIVERS). ``phc``: N of /dev/ptpN, -1 none. ``software``, ``hardware``: it
+    ``driver``: "veth", "lo", "ixgbe" …, empty when the kernel does not say. ``virtual``: it is not
+    shown to end in a physical device (`doubts`). ``phc``: N of /dev/ptpN, -1 none. ``software``, ``hardware``: it
     stamps TX and RX of every packet in the kernel, in the NIC, by its own account.
     """
 
@@ -353,15 +369,26 @@ cdef size_t put_control(uint8_t *buffer, size_t length, int level, int kind, con
     return length + CMSG_SPACE(size)
 
 
-cdef int interface_virtual(int fd, int index) noexcept nogil:
-    cdef char name[IFNAMSIZ_]
+def doubts(int fd, int index):
+    """Why packets of interface ``index``, in the network namespace of socket ``fd``, are not shown to be real light.
+
+    `stack.Doubt`s; none where everything that the interface stands on ends in a physical device.
+    """
     cdef char driver[32]
-    cdef int result
-    if millicert_index_name(fd, index, name) < 0 or millicert_driver(fd, name, driver) < 0:
-        return -1
-    with gil:
-        result = bytes(driver).decode("ascii", "replace") in VIRTUAL_DRIVERS
-    return result
+    name = interface_name(fd, index)
+    if not name:
+        return (stack.Doubt("", str(index), stack.GONE),)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            if millicert_namespace(fd) == millicert_namespace(own.fileno()):
+                return stack.doubts(index, stack.links())
+    except OSError as why:
+        return (stack.Doubt("", name, f"the kernel does not tell what it stands on ({why.strerror or why})"),)
+    # another namespace than this program's: its driver can be asked for, what it stands on cannot
+    text = ""
+    if millicert_driver(fd, name.encode(), driver) == 0:
+        text = bytes(driver).decode("ascii", "replace")
+    return (stack.Doubt(text, name, "" if text in stack.VIRTUAL else stack.ELSEWHERE),)
 
 
 def interface_name(int fd, int index):
@@ -394,7 +421,7 @@ def interface_facts(name, fd=None):
     text = bytes(driver).decode("ascii", "replace")
     return InterfaceFacts(
         driver=text,
-        virtual=text in VIRTUAL_DRIVERS,
+        virtual=bool(doubts(asked, millicert_name_index(asked, encoded))),
         mtu=mtu,
         phc=<int32_t>info[2] if known else -1,
         software=flags & (TX_SOFTWARE | RX_SOFTWARE) == TX_SOFTWARE | RX_SOFTWARE,

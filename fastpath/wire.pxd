@@ -73,7 +73,7 @@ cdef struct ReflectorState:
 
 cdef enum Fact:
     FACT_INJECTED_CLOCK = 1    # this clock is altered on purpose
-    FACT_VIRTUAL = 2           # veth, lo or tap
+    FACT_VIRTUAL = 2           # not shown to end in a physical device: veth, lo, tap …
     FACT_T2_KERNEL = 4
     FACT_T2_NIC = 8
     FACT_T3_KERNEL = 16        # of the stamp in Follow-Up Telemetry

@@ -123,10 +123,6 @@ class Facts(Protocol):
         """Its name."""
 
     @property
-    def virtual(self) -> bool:
-        """veth, lo or tap: carries no real light."""
-
-    @property
     def mtu(self) -> int:
         """Largest IP packet, octets."""
 
@@ -168,6 +164,8 @@ class Context:
     """Tries the stamps on a socket of the link; None: not tried."""
     facts: Callable[[str], Facts] | None = None
     """Facts of an interface by name. Raises OSError when it does not exist."""
+    simulated: Callable[[Link], Sequence[str]] | None = None
+    """Why a link's near interface is not shown to carry real light; None: not asked. Raises EngineError."""
     port: Callable[[Link], Port] | None = None
     """What the kernel says of the near port of a link; None: not asked."""
     key: Callable[[Link], object] | None = None
@@ -446,8 +444,7 @@ def calibrations(context: Context, link: Link) -> Iterable[Row]:
         return
     wrong = [expired] if (expired := artefact.expired(now, end)) else []
     port = None if context.port is None else context.port(link)
-    virtual = port is not None and context.facts is not None and context.facts(port.interface).virtual
-    if artefact.simulated and not (context.bench.simulated or virtual):
+    if artefact.simulated and not (context.bench.simulated or (context.simulated and context.simulated(link))):
         wrong.append(f"simulated: {', '.join(artefact.simulated)}")
     if context.port is not None:
         wrong += artefact.foreign(port)
@@ -572,13 +569,13 @@ def interface_facts(context: Context, link: Link) -> Iterable[Row]:
             "减小 size 或增大 MTU",
             "smaller size, or a larger MTU on the whole path",
         )
-    elif facts.virtual:
+    elif context.simulated is not None and (simulated := context.simulated(link)):
         yield Row(
             name,
             "warn",
-            f"{said}; virtual: the run is SIMULATED",
-            "使用真实网卡",
-            "use a real interface for a certificate",
+            f"{said}; {', '.join(simulated)}; the run is SIMULATED",
+            "使用真实网卡，并在其所在的网络命名空间内运行",
+            "for a certificate use a real interface, in the network namespace that has it",
         )
     else:
         yield Row(name, "ok", said)

@@ -89,7 +89,7 @@ class Status:
         self._before = (self._since, 0)
 
     def line(self, claim: tuple[int | None, bool]) -> str:
-        """Packets, rate, sessions, refusals, clock."""
+        """Packets, rate, sessions, refusals, clock, and which interface makes what arrives by it a simulation."""
         counts = self._reflector.counters()
         now = time.monotonic()
         then, seen = self._before
@@ -98,9 +98,11 @@ class Status:
         refused = {name: count for name, count in counts.items() if name in wire.CAUSES[1:] and count}
         bound, synchronised = claim
         clock = f"clock within {bound} ns" if synchronised and bound is not None else "clock unknown: says so in-band"
+        doubts = ", ".join(doubt.at("far") for doubt in self._reflector.look())
         return (
             f"{int(now - self._since)} s  answered {counts['sent']}  {rate:.0f}/s  sessions {counts['sessions']}  "
             f"refused {refused or 0}  {clock}"
+            f"{'  SIMULATED: ' if doubts else ''}{doubts}"
         )
 
 
@@ -278,6 +280,7 @@ class _Book:
             counters=self.reflector.counters(),
             evidence=[asdict(state) for state in self.gatherer.take()],
             realtime_ns=core_clock.now_realtime(),
+            simulated=[doubt.at("far") for doubt in self.reflector.look()],
         )
         if self.stamps is not None:
             self.stamps.write()

@@ -331,7 +331,7 @@ class Run:
         return links + ([] if self.accepting is None else [each.id for each in self.accepting.profile.requirements])
 
     def _virtual(self) -> list[str]:
-        """Links of a real bench that leave through veth, lo or tap: then it is a simulation all the same."""
+        """Why links of a real bench are not shown to leave as real light: then it is a simulation all the same."""
         found: set[str] = set()
         for link in self.bench.links:
             with contextlib.suppress(EngineError):  # preflight says which and why
@@ -422,6 +422,7 @@ class Run:
                 probe=lambda link: ask(link)[0],
                 stamps=lambda link: ask(link)[1],
                 facts=timestamping.interface_facts,
+                simulated=lambda link: stage.facts(self.stage.link(link)),
                 port=lambda link: self.stage.port(self.stage.link(link)),
                 key=self.key,
                 optics=None if self.accepting is None or not self.procedures else self._open_optics,

@@ -26,7 +26,7 @@ FAR_SYNCHRONISED: Final = 1 << 11
 FAR_INJECTED: Final = 1 << 12
 """The reflector says in-band that its clock is altered on purpose."""
 FAR_VIRTUAL: Final = 1 << 13
-"""The reflector says in-band that its interface is veth, lo or tap."""
+"""The reflector says in-band that its interface is not shown to end in a physical device: veth, lo, tap …"""
 SKIPPED: Final = 1 << 14
 """Never handed to the socket: the sender could not keep its schedule, or no room was left."""
 

@@ -107,9 +107,10 @@ class RealStage:
 
 
 def facts(link: Link) -> tuple[str, ...]:
-    """Simulation facts of the interface that reaches the far end: veth, lo and tap carry no real light.
+    """Simulation facts of the interface that reaches the far end, and of all that it stands on.
 
-    A VLAN, bond or bridge on top of one is one. Raises EngineError when the kernel knows no way to the far end.
+    veth, lo and tap carry no real light; what is not shown to end in a physical device is not taken for real either,
+    and its fact says why. Raises EngineError when the kernel knows no way to the far end.
     """
     address, _, zone = link.endpoint.far_address.partition("%")
     named = link.endpoint.interface or zone
@@ -117,23 +118,18 @@ def facts(link: Link) -> tuple[str, ...]:
         with IPRoute() as kernel:  # type: ignore[no-untyped-call]  # pyroute2 is only half typed
             way = {"oif": socket.if_nametoindex(named)} if named else {}
             routes = kernel.route("get", dst=address, **way)
-            beneath: dict[int, set[int]] = {}
-            for each in kernel.get_links():
-                lower = each.get_attr("IFLA_LINK")  # of a veth it is the peer, which may be in another namespace
-                if lower is not None and each.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") != "veth":
-                    beneath.setdefault(each["index"], set()).add(lower)
-                if (master := each.get_attr("IFLA_MASTER")) is not None:
-                    beneath.setdefault(master, set()).add(each["index"])
-        found = {index for route in routes if (index := route.get_attr("RTA_OIF"))}
-        found |= {lower for index in found for lower in beneath.get(index, ())}
-        told = [(name, timestamping.interface_facts(name)) for name in sorted(map(_name, found)) if name]
+            found = sorted({index for route in routes if (index := route.get_attr("RTA_OIF"))})
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+            told = [doubt for index in found for doubt in timestamping.doubts(here.fileno(), index)]
     except (OSError, NetlinkError) as why:
         raise EngineError(
             f"a way to {link.endpoint.far_address} through {named or 'any interface'}",
             str(why),
             "`ip route get` shows what the kernel knows; correct far_address or interface in the bench file",
         ) from why
-    return tuple(f"{fact.driver} interface {name} at the near end" for name, fact in told if fact.virtual)
+    if not found:
+        raise EngineError(f"a way to {link.endpoint.far_address}", "a route without an interface", "see `ip route get`")
+    return tuple(sorted({doubt.at("near") for doubt in told}))
 
 
 def way_to(link: Link) -> str:

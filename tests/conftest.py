@@ -1,10 +1,13 @@
-"""Settings shared by all tests: Hypothesis repeats itself, and what measures time is marked to run alone."""
+"""Shared by all tests: Hypothesis repeats itself, what measures time is marked to run alone, two namespaces."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import settings
+
+from tests.fastpath.namespaces import Namespaces, two
 
 ALONE: Final = (
     "fastpath",
@@ -24,6 +27,13 @@ ALONE: Final = (
 
 settings.register_profile("millicert", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("millicert")
+
+
+@pytest.fixture
+def namespaces() -> Iterator[Namespaces]:
+    """`fastpath/namespaces.py`: two network namespaces; skips where they are refused."""
+    with two() as made:
+        yield made
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

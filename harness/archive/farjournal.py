@@ -29,7 +29,7 @@ from harness.journal import Entry, Journal, read
 START: Final = "reflector.start"
 """Line 0: address, port, ``tai_utc_s``, ``order`` (id, nonce, signer) or None."""
 STATE: Final = "reflector.state"
-"""``counters``, ``evidence`` (list of ClockState), ``realtime_ns``."""
+"""``counters``, ``evidence`` (list of ClockState), ``realtime_ns``, ``simulated`` (why it says so in-band)."""
 STAMPS: Final = "reflector.stamps"
 """A chunk of the stamp file: ``offset``, ``octets``, ``sha256``, ``rows``, ``from_ns``, ``to_ns`` (T2, ns TAI),
 ``lost`` (replies that could not be kept), ``sessions`` that begin in it (number, address, port, ssid, listener)."""

@@ -416,7 +416,7 @@ def test_a_bad_artefact_is_a_bad_bench_file_with_its_line(tmp_path: Path, octets
 
 def rows(folder: Path, of: Artefact, port: Port, now: int = START) -> list[Row]:
     class Real:
-        driver, virtual, mtu = "ice", False, 9000
+        driver, mtu = "ice", 9000
 
     bench = bench_with(folder, artefact_file(of))
     policy = (Path(__file__).parents[2] / "harness" / "policies" / "metro-2027.toml").read_text(encoding="utf-8")

@@ -82,7 +82,6 @@ class Stamped:
 @dataclass(frozen=True)
 class Driver:
     driver: str = "igc"
-    virtual: bool = False
     mtu: int = 1500
 
 
@@ -374,7 +373,6 @@ def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
     ("driver", "expected", "words"),
     [
         (Driver(), "ok", "lo: driver igc"),
-        (Driver("veth", True), "warn", "SIMULATED"),
         (Driver(mtu=493), "failed", "do not fit"),
         (Driver(mtu=494), "ok", "MTU 494"),
     ],
@@ -383,6 +381,15 @@ def test_interfaces(tmp_path: Path, driver: Driver, expected: str, words: str) -
     (row,) = rows(run(context(real(), tmp_path, facts=lambda name: driver)), "interface")
     assert row.state == expected
     assert words in row.found
+
+
+def test_an_interface_that_carries_no_real_light_says_why(tmp_path: Path) -> None:
+    why = "macvlan interface m at the near end: nobody knows where it ends"
+    (row,) = rows(run(context(real(), tmp_path, simulated=lambda link: [why])), "interface")
+    assert row.state == "warn"
+    assert row.found == f"lo: driver igc, MTU 1500; {why}; the run is SIMULATED"
+    (row,) = rows(run(context(real(), tmp_path, simulated=lambda link: [])), "interface")
+    assert row.state == "ok"
 
 
 def test_an_interface_that_does_not_exist(tmp_path: Path) -> None:
