@@ -7,11 +7,12 @@ import fcntl
 import struct
 from typing import Protocol
 
+from fastpath.stack import VIRTUAL
+
 _SIOCETHTOOL = 0x8946
 _SIOCGIFFLAGS = 0x8913
 _IFF_LOOPBACK = 0x8
 _GDRVINFO = 0x03
-_VIRTUAL = frozenset({"veth", "lo", "tun"})
 # ETHTOOL_STXCSUM, SSG, STSO, SGSO, SGRO: without them forwarded frames would carry unfinished checksums,
 # and GRO would take veth through NAPI (0.5 us more from stamp to stamp).
 _OFFLOADS = (0x17, 0x19, 0x1F, 0x24, 0x2C)
@@ -42,7 +43,7 @@ def driver(sock: _HasFileno, name: str) -> str:
 
 def is_virtual(driver_name: str) -> bool:
     """Whether packets of this driver never leave the host: veth, lo, tun or tap."""
-    return driver_name in _VIRTUAL
+    return driver_name in VIRTUAL
 
 
 def plain(sock: _HasFileno, name: str) -> None:

@@ -24,7 +24,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from fastpath import clock, wire
+from fastpath import clock, stack, timestamping, wire
 from fastpath.reflector import Reflector
 
 TAI_UTC = 37
@@ -515,6 +515,37 @@ def test_what_is_said_of_the_clock_can_change_while_running() -> None:
         for name in ("error_estimate", "facts", "sync_source"):
             with pytest.raises(ValueError, match="65536"):
                 setattr(reflector, name, 65536)
+
+
+def test_what_interfaces_stand_on_is_looked_at_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def real(_fd: int, index: int) -> tuple[stack.Doubt, ...]:
+        looked.append(index)
+        return ()
+
+    monkeypatch.setattr(timestamping, "doubts", real)
+    with udp() as at, reflecting(at) as reflector, client(at) as asking:
+        assert reflector.look() == ()
+        assert [said & VIRTUAL for _ in range(3) if (said := asking.ask()["facts"]) is not None] == [0, 0, 0]
+        assert looked == [1]  # once, not for every packet
+        monkeypatch.undo()
+        assert reflector.look() == (stack.Doubt("lo", "lo"),)
+        assert [said & VIRTUAL for _ in range(3) if (said := asking.ask()["facts"]) is not None] == [VIRTUAL] * 3
+        monkeypatch.setattr(timestamping, "doubts", real)
+        assert reflector.look() == ()
+        assert [said & VIRTUAL for _ in range(3) if (said := asking.ask()["facts"]) is not None] == [0, 0, 0]
+
+
+def test_an_interface_that_nobody_can_tell_of_is_not_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(fd: int, index: int) -> tuple[stack.Doubt, ...]:
+        raise OSError(12, "no memory")
+
+    monkeypatch.setattr(timestamping, "doubts", broken)
+    with udp() as at, reflecting(at), client(at) as asking:
+        facts = asking.ask()["facts"]
+    assert facts is not None
+    assert facts & VIRTUAL
 
 
 def test_an_injected_clock_is_another_clock_and_says_so() -> None:

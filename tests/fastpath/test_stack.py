@@ -254,12 +254,46 @@ def test_a_device_of_this_machine_is_real_and_so_is_what_stands_on_it() -> None:
         assert doubts(top, {**found, top: Link(top, "top", "vlan", lower=each.index)}) == ()
 
 
-def test_what_the_kernel_says_is_read_whatever_its_order_and_length() -> None:
-    def attribute(kind: int, data: bytes) -> bytes:
-        return struct.pack("=HH", len(data) + 4, kind) + data + bytes(-len(data) % 4)
+def test_a_socket_of_another_namespace_is_known_by_its_driver_alone(namespaces: Namespaces) -> None:
+    namespaces.ip("a", "link add name bridge0 type bridge")
+    found = namespaces.run(
+        "a",
+        """
+import ctypes, json, socket
+from fastpath import timestamping
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+    indices = [socket.if_nametoindex(name) for name in ("v0", "bridge0")]
+    assert ctypes.CDLL(None).unshare(0x40000000) == 0  # CLONE_NEWNET
+    print(json.dumps([timestamping.doubts(own.fileno(), each) for each in (*indices, 1 << 20)]))
+""",
+    )
+    assert found == [[["veth", "v0", ""]], [["bridge", "bridge0", ELSEWHERE]], [["", str(1 << 20), stack.GONE]]]
 
+
+def attribute(kind: int, data: bytes) -> bytes:
+    return struct.pack("=HH", len(data) + 4, kind) + data + bytes(-len(data) % 4)
+
+
+def new_link(said: bytes, flags: int = 0x1003) -> Link:
+    return stack.read_link(struct.pack("=BxHiII", 0, 1, 12, flags, 0) + attribute(3, b"m0\0") + said)
+
+
+def test_what_the_kernel_says_is_read_whatever_its_order_and_length() -> None:
     info = attribute(18, attribute(1, b"macvlan\0") + attribute(2, b"\xff" * 7))
-    said = info + attribute(37, struct.pack("=i", -1)) + attribute(3, b"m0\0") + attribute(5, struct.pack("=I", 7))
+    said = info + attribute(37, struct.pack("=i", -1)) + attribute(5, struct.pack("=I", 7))
     said += attribute(9999, b"unheard of") + attribute(1, MAC) + b"\0\0\0\0cut off"
-    link = stack.read_link(struct.pack("=BxHiII", 0, 1, 12, 0x1003, 0) + said)
-    assert link == Link(12, "m0", "macvlan", lower=7, elsewhere=True, address=MAC)
+    assert new_link(said) == Link(12, "m0", "macvlan", lower=7, elsewhere=True, address=MAC)
+    nested = attribute(18 | 0x8000, attribute(1, b"bond\0"))  # NLA_F_NESTED
+    assert new_link(nested + attribute(10, struct.pack("=I", 3))) == Link(12, "m0", "bond", master=3)
+    assert new_link(b"", flags=0x1008) == Link(12, "m0", "lo")
+
+
+def test_sysfs_is_asked_only_of_a_plain_interface_of_which_the_kernel_says_no_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An ipvlan in a container may have its host interface's very name, index and address: sysfs would call it real."""
+    monkeypatch.setattr(stack, "bus_in_sysfs", lambda name, index, address: f"{name} {index} {address.hex()}")
+    assert new_link(attribute(1, MAC)).bus == f"m0 12 {MAC.hex()}"
+    assert new_link(attribute(18, attribute(1, b"ipvlan\0"))).bus == ""
+    assert new_link(attribute(56, b"0000:00:03.0\0") + attribute(57, b"pci\0")).bus == "pci"
+    assert new_link(attribute(56, b"hwsim0\0")).bus == ""  # a class device: a simulated radio, of no bus
