@@ -581,6 +581,24 @@ def interface_facts(context: Context, link: Link) -> Iterable[Row]:
         yield Row(name, "ok", said)
 
 
+SILENT: Final = (
+    "在远端运行 `millicert reflect`，检查地址、端口、防火墙与密钥",
+    "run `millicert reflect` there; check far_address, far_port, firewalls and the key file",
+)
+REFUSED: Final = {
+    "size": (
+        "远端应答的长度与请求不同：设其为等长应答（RFC 6038），或在远端运行 `millicert reflect`",
+        "it answers with another size than it is asked: set it to symmetrical size (RFC 6038), "
+        "or run `millicert reflect` there",
+    ),
+    "hmac": (
+        "远端的密钥不同或未使用密钥：两端使用同一 key_file",
+        "it has another key, or none: give both ends the same key file",
+    ),
+}
+"""What helps where somebody answers and his answers are refused, by cause."""
+
+
 @link_check("far-end")
 def far_end_answers(context: Context, link: Link) -> Iterable[Row]:
     """Whether somebody answers test packets at the far end."""
@@ -593,13 +611,8 @@ def far_end_answers(context: Context, link: Link) -> Iterable[Row]:
     if answer.round_trip_ns is not None:
         said += f"; about {-(-answer.round_trip_ns // 1000)} µs there and back"
     if not answer.received:
-        yield Row(
-            name,
-            "failed",
-            said,
-            "在远端运行 `millicert reflect`，检查地址、端口、防火墙与密钥",
-            "run `millicert reflect` there; check far_address, far_port, firewalls and the key file",
-        )
+        most = max(answer.causes, key=answer.causes.__getitem__, default="")
+        yield Row(name, "failed", said, *REFUSED.get(most, SILENT))
     elif answer.received < answer.sent:
         yield Row(name, "warn", said, "检查链路丢包", "the link or the far end loses packets")
     else:

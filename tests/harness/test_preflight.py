@@ -402,17 +402,26 @@ def test_an_interface_that_does_not_exist(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected", "words"),
+    ("answer", "expected", "words", "remedy"),
     [
-        (Answered(), "ok", "about 401 µs"),
-        (Answered(received=3), "warn", "3 of 5"),
-        (Answered(received=0, round_trip_ns=None, causes={"hmac": 5}), "failed", "refused: 5 hmac"),
+        (Answered(), "ok", "about 401 µs", ""),
+        (Answered(received=3), "warn", "3 of 5", "loses packets"),
+        (Answered(received=0, round_trip_ns=None), "failed", "0 of 5", "firewalls"),
+        (
+            Answered(received=0, round_trip_ns=None, causes={"replay": 1, "hmac": 5}),
+            "failed",
+            "5 hmac",
+            "same key file",
+        ),
+        (Answered(received=0, round_trip_ns=None, causes={"size": 5}), "failed", "5 size", "symmetrical size"),
+        (Answered(received=0, round_trip_ns=None, causes={"short": 5}), "failed", "5 short", "firewalls"),
     ],
 )
-def test_the_far_end(tmp_path: Path, answer: Answered, expected: str, words: str) -> None:
+def test_the_far_end(tmp_path: Path, answer: Answered, expected: str, words: str, remedy: str) -> None:
     (row,) = rows(run(context(real(), tmp_path, probe=lambda link: answer)), "far-end")
     assert row.state == expected
     assert words in row.found
+    assert remedy in row.remedy_en
 
 
 def test_stamps_from_user_space_fail(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,22 @@ size = 512
 flows = 2
 t_max_ms = 250
 """
+
+LIGHT = """
+import socket, struct, sys, time
+
+reflector = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+reflector.bind((sys.argv[1], int(sys.argv[2])))
+print("listening", flush=True)
+while True:
+    request, whom = reflector.recvfrom(2048)
+    now = time.time_ns()
+    t2 = struct.pack("!II", now // 10**9 + 2208988800, (now % 10**9 << 32) // 10**9)
+    # RFC 5357 4.2.1: number, T3, error estimate (unsynchronised), T2, then the sender's number, time, estimate and TTL
+    reply = request[:4] + t2 + b"\\0\\1\\0\\0" + t2 + request[:14] + b"\\0\\0" + b"\\xff"
+    reflector.sendto((reply + bytes(2048))[: int(sys.argv[3]) if sys.argv[3:] else len(request)], whom)
+"""
+"""A foreign TWAMP-light reflector: stateless, no TLVs, T3 = T2, clock in UTC; answers of the size asked or given."""
 
 
 class Pair:
@@ -156,6 +174,49 @@ def test_two_hosts_certify_and_stay_simulated_because_of_veth(metro: Metro, tmp_
     kinds = [entry.kind for entry in read(pair.journal).entries]
     assert (kinds[0], kinds[-1]) == ("reflector.start", "reflector.end")
     assert "reflector.state" in kinds
+
+
+@contextlib.contextmanager
+def twamp_light(metro: Metro, *options: str) -> Iterator[None]:
+    end = metro.endpoint("wire")
+    command = [sys.executable, "-c", LIGHT, end.far_address, str(end.far_port), *options]
+    with subprocess.Popen([*metro.enter("wire", "far"), *command], stdout=subprocess.PIPE, text=True) as far:
+        try:
+            assert far.stdout is not None
+            assert far.stdout.readline() == "listening\n"
+            yield
+        finally:
+            far.kill()
+
+
+def test_a_foreign_reflector_decides_by_the_round_trip_alone(metro: Metro, tmp_path: Path) -> None:
+    with twamp_light(metro):
+        for _ in range(3):
+            late = metro.fibre("wire").health()["late_over_200us"]
+            done = Pair(metro, tmp_path, "").certify()
+            if done.returncode == 0 or metro.fibre("wire").health()["late_over_200us"] - late < 10:
+                break
+    assert done.returncode == 0, done.stdout[-4000:]
+    folder = max((tmp_path / "results" / "simulated").glob("2*"))
+    result = json.loads((folder / "data" / "result.json").read_text(encoding="utf-8"))
+    rows = [row for requirement in result["requirements"] for row in requirement["directions"]]
+    assert len(rows) == 4
+    for row in rows:
+        verdicts = {statement["basis"]: statement["verdict"] for statement in row["statements"]}
+        # its clock denies being synchronised, and it cannot say which clock it is
+        assert (row["verdict"], verdicts) == ("PASS", {"clock": "INVALID", "clock-free": "PASS"})
+        assert row["bracket"]["tier"] == "0"  # nothing is subtracted: it says of its turnaround that there is none
+    # without reflector's numbers nobody knows where a packet was lost
+    assert {stream["counts"]["lost_forward"] for stream in result["streams"]} == {0}
+    assert sound(verify(folder))
+
+
+def test_a_foreign_reflector_that_answers_in_another_size_is_told_of(metro: Metro, tmp_path: Path) -> None:
+    with twamp_light(metro, "44"):
+        done = Pair(metro, tmp_path, "").certify()
+    assert done.returncode == 10
+    assert "0 of 5 answered; refused: 5 size" in done.stdout
+    assert "symmetrical size" in done.stdout
 
 
 def test_a_wrong_key_stops_before_anything_is_measured(metro: Metro, tmp_path: Path) -> None:
