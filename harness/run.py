@@ -16,7 +16,16 @@ from fastpath.timestamping import Capability
 from harness import engine, plan, preflight, provenance, stage
 from harness.accepting import Accepting
 from harness.archive import bag, history, log, record, redaction, witness
-from harness.archive.folder import BENCH, CALIBRATIONS, MEASUREMENTS, POLICY, RunFolder, plan_hash, unfinished
+from harness.archive.folder import (
+    BENCH,
+    CALIBRATIONS,
+    MEASUREMENTS,
+    POLICY,
+    SCHEMA,
+    RunFolder,
+    plan_hash,
+    unfinished,
+)
 from harness.archive.ledger import LOGGED
 from harness.archive.segments import SegmentWriter
 from harness.artefact import artefact_file
@@ -269,6 +278,7 @@ class Run:
             "steps": planned,
             "bench": self.bench.resolved(),
             "provenance": {
+                "result_schema": SCHEMA,
                 "software": provenance.software(),
                 "bench": self.bench.name,
                 "operator": self.options.operator or self.bench.operator,

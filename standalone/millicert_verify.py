@@ -3022,6 +3022,10 @@ def requirement_dict(r: dict[str, Any], verdict: str, rows: list[dict[str, Any]]
     }
 
 
+SCHEMA = "millicert-result/2"
+NOTICE = "模拟结果，不是证书 / SIMULATED, NOT A CERTIFICATE"
+
+
 def whole_result(
     measurements: Iterable[Measured], policy: dict[str, Any], provenance: dict[str, Any], stated: dict[str, Any],
     loaded: set[str],
@@ -3090,6 +3094,12 @@ def whole_result(
         "evidence": evidence,
         "calibrations": calibrations,
     }
+    if "result_schema" in provenance:  # of runs of the first schema there is none
+        if provenance["result_schema"] != SCHEMA:
+            raise FormatError(f"data/plan.json asks for a result of another schema, {provenance['result_schema']!r}")
+        result["schema"] = SCHEMA
+        if result["simulated"]:
+            result["notice"] = NOTICE
     return as_json(result), taken
 
 

@@ -55,6 +55,11 @@ REDACTED: Final = "data/redacted.json"
 MEASUREMENTS: Final = "measurements"
 CALIBRATIONS: Final = "calibration"
 
+SCHEMA: Final = "millicert-result/2"
+"""Of the result of runs begun now. Plans of the first schema do not name theirs."""
+NOTICE: Final = "模拟结果，不是证书 / SIMULATED, NOT A CERTIFICATE"
+"""``notice`` of a simulated result since the second schema, for who reads result.json and no report."""
+
 _ID: Final = re.compile(r"\w[\w.@+=,-]*")
 _RUN: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
@@ -77,9 +82,19 @@ def judgement(
     policy_text: str,
     told: Mapping[str, JSON],
 ) -> dict[str, Any]:
-    """The content of result.json for the run at ``run``: its links by ``judge``, its optical readings beside them."""
+    """The content of result.json for the run at ``run``: its links by ``judge``, its optical readings beside them.
+
+    Raises ArchiveError when the plan asks for a schema that this version does not know.
+    """
     result = dict(judge(measured, policy_text, told))
-    return optical.accepted(result, run) if optical.is_optical(book) else result
+    if optical.is_optical(book):
+        result = optical.accepted(result, run)
+    schema = told.get("result_schema")
+    if schema is None:
+        return result
+    if schema != SCHEMA:
+        raise ArchiveError(f"a result of {SCHEMA} or older in {PLAN}", repr(schema), "use the version that wrote it")
+    return {**result, "schema": schema, **({"notice": NOTICE} if result["simulated"] else {})}
 
 
 def file_name(text: str) -> str:

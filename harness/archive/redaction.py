@@ -52,11 +52,13 @@ _DIRECTION: Final = _all(
 ) | {"short": FREE, "statements": _STATEMENT, "bracket": _all("tier subtracted upper_ns direction")}
 
 _TREE: Final[Mapping[str, Any]] = {
-    **_all("schema verdict complete policy"),
+    **_all("schema notice verdict complete policy"),
     "incomplete_reasons": FREE,
     "simulated": FREE,
     "provenance": {
-        **_all("run bench plan_sha256 policy_sha256 links log software plans started_ns ended_ns attempt"),
+        **_all(
+            "result_schema run bench plan_sha256 policy_sha256 links log software plans started_ns ended_ns attempt"
+        ),
         **dict.fromkeys(("operator", "incomplete", "waived", "deviations", "shortened", "external"), FREE),
         "lab": dict.fromkeys(("name", "address", "authoriser", "authoriser_role", "issued", "received"), FREE),
         "machine": _all("kernel architecture cpu cpus clocksource interpreter"),

@@ -30,6 +30,7 @@ def test_40_km_passes_with_uncertainty_bracket_and_an_archive_that_verifies(tmp_
         assert told.row(direction)["bracket"]["upper_ns"] > KM_40
         assert told.row(direction)["largest_unseen_clock_error_ns"] > 0
     assert told.result["simulated"]
+    assert "SIMULATED, NOT A CERTIFICATE" in told.result["notice"]
     checks = verify(told.path)
     assert sound(checks), checks
 

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from harness import budget, statistics
 from harness.archive import bag, keys, merkle, proof, record, signature
-from harness.archive.folder import CALIBRATIONS, RunFolder
+from harness.archive.folder import CALIBRATIONS, SCHEMA, RunFolder
 from harness.archive.history import item
 from harness.archive.ledger import FILE, LOGGED
 from harness.archive.ledger import SEALED as SEALED_LINE
@@ -129,7 +129,8 @@ def a_run(
 ) -> Path:
     """A sealed run, judged by the house; where a measurement is calibrated, by back-to-back samples in the run."""
     story = replace(BASE, seconds=1, forward=900, backward=700, jitter=400, calibrated=False, seed=9)
-    plan = {"title": "rehearsal", "provenance": {"operator": "nobody", **provenance}}
+    told = {"operator": "nobody", "result_schema": SCHEMA, **provenance}
+    plan = {"title": "rehearsal", "provenance": told}
     with RunFolder.create(
         root, True, plan, bench="# bench\n", policy=policy, environment={"software": {"version": "1"}},
         instants=ticking(), token=SUFFIX, by="process 1 on here",
@@ -596,6 +597,16 @@ def recomputed(path: Path) -> Any:
     found = [lone.measured(path / "data" / name) for name in book.finished if name.startswith("measurements/")]
     loaded = {m.facts["link"]["name"] for m in found if not m.facts["stream"]["unloaded"]}
     return lone.whole_result(found, policy, lone.provenance_of(path, book), result(path), loaded)[0]
+
+
+def test_a_result_of_a_schema_to_come_is_not_taken_for_ours(runs: Runs) -> None:
+    path = runs("not calibrated")
+    book, _ = lone.journal(path)
+    policy = lone.policy_of((path / "data/policy.toml").read_bytes())
+    with pytest.raises(lone.FormatError, match="another schema, 'millicert-result/3'"):
+        lone.whole_result(
+            [], policy, {**lone.provenance_of(path, book), "result_schema": "millicert-result/3"}, {}, set()
+        )
 
 
 PROSE = re.compile(

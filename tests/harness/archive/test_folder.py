@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from harness.archive import bag
-from harness.archive.folder import CALIBRATIONS, RunFolder, plan_hash, policy_id, unfinished
+from harness.archive.folder import CALIBRATIONS, NOTICE, SCHEMA, RunFolder, judgement, plan_hash, policy_id, unfinished
 from harness.archive.ledger import COMMITTED, FINISHED, STARTED
 from harness.archive.measurements import load_calibration, load_measurement
 from harness.archive.verify import sound, verify
 from harness.errors import ArchiveError
 from harness.journal import read
 from harness.measurement import Measurement
+from harness.report import phrases
 from harness.samples import NO_STALLS
 
 
@@ -282,3 +283,20 @@ def test_a_policy_without_an_id_is_refused() -> None:
     for text in ("", "id = 5", "id = ", 'id = "a/b"'):
         with pytest.raises(ArchiveError):
             policy_id(text)
+
+
+@pytest.mark.parametrize("simulated", [[], ["simulated bench"]])
+def test_a_simulated_result_says_so_in_words_since_the_second_schema(folder: RunFolder, simulated: list[str]) -> None:
+    def judge(_measured: object, _policy: str, told: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"schema": "millicert-result/1", "simulated": simulated, "provenance": told}
+
+    def judged(**told: str) -> dict[str, Any]:
+        return judgement(folder.path, folder.ledger, judge, (), "", told)
+
+    first, second = judged(), judged(result_schema=SCHEMA)
+    assert (first["schema"], second["schema"]) == ("millicert-result/1", "millicert-result/2")
+    assert "notice" not in first  # it was sealed without, and is judged again to the same octets
+    assert second.get("notice") == (NOTICE if simulated else None)
+    assert f"{phrases.SIMULATED.zh} / {phrases.SIMULATED.en}" == NOTICE
+    with pytest.raises(ArchiveError, match="millicert-result/3"):
+        judged(result_schema="millicert-result/3")
