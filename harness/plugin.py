@@ -27,6 +27,7 @@ from harness.patching import Person
 from harness.preflight import Table
 from harness.qualification import Qualification, Qualifying
 from harness.report import terminal
+from harness.report.phrases import Phrase
 from harness.run import Options, Run
 from harness.verdict import Verdict, severity
 
@@ -273,7 +274,7 @@ class Certification:
             raise pytest.UsageError(str(why if isinstance(why, HarnessError) else unusable(why))) from why
         if self.config.option.collectonly:
             return
-        for line in self.run.plan_lines():
+        for line in self.run.plan_lines(self.lang):
             self.writer.write_line(line)
 
     @pytest.hookimpl(wrapper=True)
@@ -315,7 +316,11 @@ class Certification:
     def qualify(self, link: str) -> Qualification:
         """Qualify a link's pair; nothing is measured any more on one that does not pass. Skips unless asked for."""
         if not (self.config.getoption("--qualify") or self.run.bench.qualify is not None):
-            self.say([f"qualify   {link}: not asked for; --qualify does it: patch, swap, a reel of known delay"])
+            text = Phrase(
+                f"{link}：未要求；--qualify 执行：跳线、换位、已知时延的光纤盘",
+                f"{link}: not asked for; --qualify does it: patch, swap, a reel of known delay",
+            )
+            self.say([terminal.headed("确认", "qualify", text, self.lang)])
             pytest.skip("not asked for: --qualify, or [qualify] in the bench file")
         if self.config.getoption("--preflight-only"):
             self.codes.add(ExitCode.INCOMPLETE)
@@ -325,7 +330,9 @@ class Certification:
         person = Person(lambda line: self.say([line]), None if self.run.bench.simulated else self._ask)
         found = qualification.qualify(self.run.bench, link, person, folder)
         self.run.opened.add_file(f"qualification-{link}.json", found.file)
-        self.say([f"qualify   {link}: {'passed' if found.passed else 'NOT PASSED'}, {found.id}", f"          {folder}"])
+        passed = Phrase("通过", "passed") if found.passed else Phrase("未通过", "NOT PASSED")
+        text = Phrase(f"{link}：{passed.zh}，{found.id}", f"{link}: {passed.en}, {found.id}")
+        self.say([terminal.headed("确认", "qualify", text, self.lang), f"          {folder}"])
         if found.passed:
             self._unqualified.discard(link)
         return found
@@ -531,8 +538,8 @@ class Certification:
             for line in lines:
                 self.writer.write_line(line)
         for outcome in self.run.outcomes:
-            self.writer.write_line(f"safe      {outcome.line}")
-        for line in self.run.closing_lines(cut_off=self._cut_off):
+            self.writer.write_line(terminal.headed("安全", "safe", outcome.line, self.lang))
+        for line in self.run.closing_lines(self.lang, cut_off=self._cut_off):
             self.writer.write_line(line)
         code = worst(self.codes)
-        self.writer.write_line(f"exit      {int(code)} {code.name}")
+        self.writer.write_line(terminal.headed("退出码", "exit", f"{int(code)} {code.name}", self.lang))

@@ -47,7 +47,7 @@ from harness.order import read as read_order
 from harness.policy import Policy, Requirement
 from harness.policy import parse as parse_policy
 from harness.preflight import Optics
-from harness.report import junit, longtable, pdf, phrases, plots
+from harness.report import junit, longtable, pdf, phrases, plots, terminal
 from harness.safety import Outcome
 from harness.samples import Column, Samples
 from harness.stage import Scene
@@ -736,46 +736,59 @@ class Run:
         state = Kernel("here").poll(time.time_ns())
         judged = []
         if self.policy is not None:
-            judged.append(
-                f"policy    {self.policy.id} version {self.policy.version}: "
-                + ", ".join(f"{each.id} <= {each.limit_ns} ns" for each in self.policy.requirements)
-            )
+            limits = ", ".join(f"{each.id} <= {each.limit_ns} ns" for each in self.policy.requirements)
+            text = f"{self.policy.id} version {self.policy.version}: {limits}"
+            judged.append(terminal.headed("规则", "policy", text, lang))
         if self.accepting is not None:
             profile, dut = self.accepting.profile, self.accepting.dut
-            judged.append(
-                f"accepts   {dut.instrument} ({dut.kind}) by profile {profile.id} version {profile.version}: "
+            text = (
+                f"{dut.instrument} ({dut.kind}) by profile {profile.id} version {profile.version}: "
                 f"{len(profile.requirements)} requirements"
             )
+            judged.append(terminal.headed("验收", "accepts", text, lang))
         return [
-            f"bench     {self.bench.name}  {self.bench.title}  {kind}".rstrip(),
-            f"clock     {state.raw}",
+            terminal.headed("台架", "bench", f"{self.bench.name}  {self.bench.title}  {kind}".rstrip(), lang),
+            terminal.headed("时钟", "clock", state.raw, lang),
             *judged,
-            f"results   {self.options.results.resolve()}",
+            terminal.headed("结果目录", "results", str(self.options.results.resolve()), lang),
         ]
 
-    def plan_lines(self) -> list[str]:
+    def plan_lines(self, lang: phrases.Language) -> list[str]:
         """How many steps, how long, where they will be kept."""
         total = sum(self.stream_of(step, link).duration_ns for _, link, step in self.steps) // 1_000_000_000
         if self.bench.simulated and not self.bench.calibrations:
             total += CALIBRATION_S * len(self.steps)
         lines = []
         if self.steps or not self.procedures:
-            lines.append(f"plan      {len(self.steps)} streams, about {-(-total // 60)} min")
+            count, minutes = len(self.steps), -(-total // 60)
+            text = phrases.Phrase(f"{count} 个测试流，约 {minutes} 分钟", f"{count} streams, about {minutes} min")
+            lines.append(terminal.headed("计划", "plan", text, lang))
         if self.procedures:
             names = ", ".join(name for _, name in self.procedures)
-            lines.append(f"plan      {len(self.procedures)} procedures: {names}")
+            count = len(self.procedures)
+            text = phrases.Phrase(f"{count} 项规程：{names}", f"{count} procedures: {names}")
+            lines.append(terminal.headed("计划", "plan", text, lang))
         if self.folder is not None:
-            lines.append(f"run       {self.folder.path}")
+            lines.append(terminal.headed("本次", "run", str(self.folder.path), lang))
         return lines + [f"          {note}" for note in self.shortened]
 
-    def closing_lines(self, *, cut_off: bool) -> list[str]:
+    def closing_lines(self, lang: phrases.Language, *, cut_off: bool) -> list[str]:
         """Where everything is, with what to type next."""
         if self.folder is None:
             return []
         path = self.folder.path
-        lines = [f"report    {self.unprinted or path / 'data' / 'report.pdf'}"]
         if self.unsealed:
-            return [f"not {'logged' if bag.sealed(path) else 'sealed'}  {path}: {self.unsealed}"]
+            zh, en = ("未入日志", "not logged") if bag.sealed(path) else ("未封存", "not sealed")
+            return [f"{phrases.Phrase(zh, en).to(lang)}  {path}: {self.unsealed}"]
+        report = terminal.headed("报告", "report", self.unprinted or str(path / "data" / "report.pdf"), lang)
         if cut_off:
-            return [*lines, f"cut off   {path} is not sealed: the same command with --resume goes on with it"]
-        return [*lines, f"verify    millicert verify {path}", f"UNSIGNED  millicert sign {path} --key FILE"]
+            text = phrases.Phrase(
+                f"{path} 未封存：同一命令加 --resume 继续",
+                f"{path} is not sealed: the same command with --resume goes on with it",
+            )
+            return [report, terminal.headed("中断", "cut off", text, lang)]
+        return [
+            report,
+            terminal.headed("核验", "verify", f"millicert verify {path}", lang),
+            terminal.headed("未签名", "UNSIGNED", f"millicert sign {path} --key FILE", lang),
+        ]

@@ -21,6 +21,7 @@ __all__ = [
     "acceptance_lines",
     "certification_table",
     "coloured",
+    "headed",
     "language",
     "preflight_lines",
     "progress_line",
@@ -108,6 +109,11 @@ class Check(Protocol):
     @property
     def remedy_en(self) -> str:
         """What to do, in English."""
+
+
+def headed(zh: str, en: str, text: Phrase | str, lang: Language) -> str:
+    """A line under a heading of ten cells; ``text`` in the same language where it has both."""
+    return set_cell_size(Phrase(zh, en).to(lang), 10) + (text if isinstance(text, str) else text.to(lang))
 
 
 def title(lang: Language) -> str:

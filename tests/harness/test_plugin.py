@@ -95,6 +95,27 @@ def test_preflight_only_does_not_qualify_either(desk: Desk) -> None:
     assert not list(desk.results.rglob("*qualif*"))
 
 
+def test_a_chinese_terminal_reads_in_chinese(desk: Desk) -> None:
+    done = desk.run("--bench", desk.bench(), "--preflight-only", env={"LC_ALL": "zh_CN.UTF-8"})
+    heads = {line.split(" ")[0] for line in done.stdout.splitlines()}
+    assert {
+        "台架",
+        "时钟",
+        "规则",
+        "结果目录",
+        "计划",
+        "本次",
+        "确认",
+        "通过",
+        "报告",
+        "核验",
+        "未签名",
+        "退出码",
+    } <= heads
+    assert not {"bench", "clock", "policy", "results", "plan", "run", "qualify", "ok", "report", "verify"} & heads
+    assert "模拟结果，不是证书" in done.stdout
+
+
 def test_a_pass_is_exit_0_with_a_sealed_folder_that_verifies(desk: Desk) -> None:
     done = desk.certify("--bench", desk.bench(), "--operator", "an operator")
     assert done.returncode == 0, done.stdout[-3000:]

@@ -144,7 +144,7 @@ def test_a_seal_that_cannot_be_logged_is_said_and_not_taken_for_success(tmp_path
     (tmp_path / "simulated/log/checkpoint").write_bytes(b"changed")
     assert run.finish(cut_off=False) is not None
     assert "millicert log record" in run.unsealed
-    assert run.closing_lines(cut_off=False)[-1].startswith("not logged  ")
+    assert run.closing_lines("en", cut_off=False)[-1].startswith("not logged  ")
 
 
 def test_a_log_that_cannot_be_written_is_a_refusal_before_any_folder(tmp_path: Path) -> None:

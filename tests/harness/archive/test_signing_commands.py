@@ -121,7 +121,7 @@ def test_what_cannot_be_used_is_refused_with_the_remedy(sealed: Path, tmp_path: 
 
 def test_the_end_of_a_run_says_that_nobody_signed_it() -> None:
     ended = SimpleNamespace(folder=SimpleNamespace(path=Path("results/r")), unprinted="", unsealed="")
-    assert Run.closing_lines(cast(Run, ended), cut_off=False)[-2:] == [
+    assert Run.closing_lines(cast(Run, ended), "en", cut_off=False)[-2:] == [
         "verify    millicert verify results/r",
         "UNSIGNED  millicert sign results/r --key FILE",
     ]
