@@ -113,7 +113,7 @@ def tell(
     text: str,
     names: Iterable[str] = ("optical",),
     before: Callable[[Run], None] | None = None,
-    tries: int = 3,
+    tries: int = 5,
 ) -> Told:
     """Run the named steps on a bench text; a run that only the host's stalls made INVALID is told again.
 

@@ -247,7 +247,7 @@ def test_an_unprivileged_user_rehearses_too(desk: Desk) -> None:
     # the kernel looks at capabilities, not at names: without any, root is anybody who may read our files
     nobody = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all", "--no-new-privs"]
     desk.bench()
-    for _ in range(3):
+    for _ in range(5):
         done = subprocess.run(
             [*nobody, *desk.command("--policy", str(desk.policy), "--bench", str(desk.folder / "bench.toml"))],
             cwd=ROOT,
