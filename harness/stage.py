@@ -112,13 +112,9 @@ def facts(link: Link) -> tuple[str, ...]:
     veth, lo and tap carry no real light; what is not shown to end in a physical device is not taken for real either,
     and its fact says why. Raises EngineError when the kernel knows no way to the far end.
     """
-    address, _, zone = link.endpoint.far_address.partition("%")
-    named = link.endpoint.interface or zone
+    named = _named(link)
     try:
-        with IPRoute() as kernel:  # type: ignore[no-untyped-call]  # pyroute2 is only half typed
-            way = {"oif": socket.if_nametoindex(named)} if named else {}
-            routes = kernel.route("get", dst=address, **way)
-            found = sorted({index for route in routes if (index := route.get_attr("RTA_OIF"))})
+        found = sorted(_ways(link, named))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
             told = [doubt for index in found for doubt in timestamping.doubts(here.fileno(), index)]
     except (OSError, NetlinkError) as why:
@@ -134,18 +130,34 @@ def facts(link: Link) -> tuple[str, ...]:
 
 def way_to(link: Link) -> str:
     """The interface that packets to the far end leave through. Raises EngineError when the kernel knows none."""
-    address, _, zone = link.endpoint.far_address.partition("%")
-    named = link.endpoint.interface or zone
+    named = _named(link)
     if named:
         return named
     try:
-        with IPRoute() as kernel:  # type: ignore[no-untyped-call]  # pyroute2 is only half typed
-            index = next(iter(kernel.route("get", dst=address))).get_attr("RTA_OIF")
-    except (OSError, NetlinkError, StopIteration) as why:
+        found = _ways(link)
+    except (OSError, NetlinkError) as why:
         raise EngineError(
             f"a way to {link.endpoint.far_address}", str(why), "`ip route get` shows what the kernel knows"
         ) from why
-    return _name(index or 0)
+    return _name(min(found, default=0))
+
+
+def _named(link: Link) -> str:
+    """The interface that the bench names; empty where the routes decide."""
+    return link.endpoint.interface or link.endpoint.far_address.partition("%")[2]
+
+
+def _ways(link: Link, named: str = "") -> set[int]:
+    """Indices of the interfaces that the flows' packets leave through: a rule may choose by where they come from."""
+    end = link.endpoint
+    asked: dict[str, str | int] = {"dst": end.far_address.partition("%")[0]}
+    near = end.near_address.partition("%")[0]
+    if near not in {"", "0.0.0.0", "::"}:  # noqa: S104  # compared, not bound
+        asked["src"] = near
+    if named:
+        asked["oif"] = socket.if_nametoindex(named)
+    with IPRoute() as kernel:  # type: ignore[no-untyped-call]  # pyroute2 is only half typed
+        return {index for route in kernel.route("get", **asked) if (index := route.get_attr("RTA_OIF"))}
 
 
 def _name(index: int) -> str:
