@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 VIRTUAL: Final = frozenset({"lo", "veth", "tun", "dummy", "ifb", "netkit", "netdevsim", "nlmon"})
-"""Drivers, and kinds of rtnetlink, whose packets never reach a wire; "tun" is TUN and TAP."""
+"""Drivers, kinds of rtnetlink and buses whose packets never reach a wire; "tun" is TUN and TAP."""
 
 _ON_ONE: Final = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"})
 _ON_MANY: Final = frozenset({"bond", "team", "bridge"})
@@ -85,8 +85,8 @@ def _beneath(link: Link, links: Mapping[int, Link]) -> tuple[list[int], Doubt | 
     """What the interface stands on, or why nobody can tell; neither for a physical device."""
     why = None
     beneath: list[int] = []
-    if link.kind in VIRTUAL:
-        why = ""
+    if link.kind in VIRTUAL or link.bus in VIRTUAL:
+        why = ""  # netdevsim's devices have a bus and, since Linux 5.2, no kind
     elif link.bus:
         pass
     elif link.kind in _ON_MANY:
@@ -102,7 +102,7 @@ def _beneath(link: Link, links: Mapping[int, Link]) -> tuple[list[int], Doubt | 
         why = ELSEWHERE
     else:
         beneath = [lower.index]
-    return beneath, None if why is None else Doubt(link.kind, link.name, why)
+    return beneath, None if why is None else Doubt(link.kind or link.bus, link.name, why)
 
 
 # linux/netlink.h, linux/rtnetlink.h, linux/if_link.h

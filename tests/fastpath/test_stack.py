@@ -41,8 +41,14 @@ def test_a_device_on_a_bus_is_an_end(top: Link) -> None:
 
 @pytest.mark.parametrize("kind", sorted(stack.VIRTUAL))
 def test_what_never_leaves_the_machine_is_named_as_ever(kind: str) -> None:
-    (found,) = doubts(1, table(Link(1, "x0", kind, bus="netdevsim" if kind == "netdevsim" else "")))
+    (found,) = doubts(1, table(Link(1, "x0", kind)))
     assert found.at("near") == f"{kind} interface x0 at the near end"
+
+
+def test_a_simulated_device_on_a_bus_of_its_own_is_no_device() -> None:
+    """A netdevsim has a parent on the bus of that name and no kind: rtnetlink does not make it."""
+    found = doubts(1, table(Link(1, "vlan7", "vlan", lower=2), Link(2, "eth0", bus="netdevsim")))
+    assert [each.at("near") for each in found] == ["netdevsim interface eth0 at the near end"]
 
 
 @pytest.mark.parametrize(
