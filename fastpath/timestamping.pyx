@@ -392,9 +392,12 @@ def doubts(int fd, int index):
 
 
 def interface_name(int fd, int index):
-    """Name of interface ``index`` in the network namespace of socket ``fd``; empty when there is none."""
+    """Name of interface ``index`` in the network namespace of socket ``fd``; empty when there is none.
+
+    The kernel takes any octets for a name; those that are no UTF-8 are told as U+FFFD.
+    """
     cdef char name[IFNAMSIZ_]
-    return bytes(name).decode() if millicert_index_name(fd, index, name) == 0 else ""
+    return bytes(name).decode("utf-8", "replace") if millicert_index_name(fd, index, name) == 0 else ""
 
 
 def interface_facts(name, fd=None):

@@ -241,6 +241,24 @@ def test_real_overlays_end_in_no_device(namespaces: Namespaces, kind: str, rest:
     assert namespaces.doubts("a", "top") == (Doubt(kind, "top", NOT_SHOWN),)
 
 
+def test_a_name_that_is_no_utf_8_is_no_trouble(namespaces: Namespaces) -> None:
+    namespaces.ip("a", "link set v0 name v\udce9")
+    found = namespaces.run(
+        "a",
+        """
+import json, socket
+from fastpath import timestamping
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+    print(json.dumps([timestamping.doubts(own.fileno(), index) for index, _ in socket.if_nameindex() if index > 1]))
+""",
+    )
+    assert isinstance(found, list)
+    assert sorted(Doubt(*each).at("far") for (each,) in found) == [
+        "veth interface v1 at the far end",
+        "veth interface v\ufffd at the far end",
+    ]
+
+
 def test_a_bridge_without_ports_ends_nowhere(namespaces: Namespaces) -> None:
     namespaces.ip("a", "link add name top type bridge")
     assert namespaces.doubts("a", "top") == (Doubt("bridge", "top", NO_PORTS),)
