@@ -64,7 +64,6 @@ cdef enum:
     SLOTS = 256                 # reflector sequence numbers a flow remembers to place Follow-Up stamps
     HALF = 0x80000000
     TELLINGS = 16               # errors in a row after which they are taken for the packet's own
-    LATE_SEEN = 1024
     STALL_NS = 50000
     MARGIN_NS = 5000000         # how long after t_max a row still waits for what is under way inside this host
     MS = 1000000
@@ -175,7 +174,7 @@ cdef class Sender:
     cdef SendCounts out
     cdef ReplyCounts back
     cdef int64_t largest_delay
-    cdef int64_t late_seen[LATE_SEEN]           # rows, plus 1, whose late reply has been counted
+    cdef uint8_t *answered                      # a bit a row: a reply to it has been counted, in time or late
     cdef uint64_t histogram[BUCKETS]
     cdef object _take_lock
 
@@ -239,6 +238,7 @@ cdef class Sender:
                 timestamping.loop_packets_back(fd)
         self.rows = <Row *>calloc(capacity, sizeof(Row))
         self.flows = <Flow *>calloc(self.flow_count, sizeof(Flow))
+        self.answered = <uint8_t *>calloc(self.total // 8 + 1, 1)
         self.layouts = <Layout *>calloc(self.flow_count, sizeof(Layout))
         self.templates = <uint8_t *>calloc(self.flow_count, self.stride)
         self.packets = <uint8_t *>calloc(BATCH, self.stride)
@@ -247,7 +247,7 @@ cdef class Sender:
         self.vectors = <iovec *>calloc(BATCH, sizeof(iovec))
         self.replies = new_batch(BATCH, self.stride + 64)
         self.stamps = new_batch(BATCH, 16 if self.caller_id else self.stride + 128)
-        if (not self.rows or not self.flows or not self.layouts or not self.templates or not self.packets
+        if (not self.rows or not self.flows or not self.answered or not self.layouts or not self.templates or not self.packets
                 or not self.controls or not self.messages or not self.vectors or not self.replies or not self.stamps):
             raise MemoryError
         for i in range(self.flow_count):
@@ -269,6 +269,7 @@ cdef class Sender:
     def __dealloc__(self):
         free(self.rows)
         free(self.flows)
+        free(self.answered)
         free(self.layouts)
         free(self.templates)
         free(self.packets)
@@ -605,12 +606,9 @@ cdef class Sender:
         if index < 0 or index >= head or reply.sender_seq >= f.count:
             return CAUSE_NOT_SENT
         if index < self.ready:
-            # Its row is settled, so it is only looked at: late if its memory still proves it ours and none came before.
-            row = &self.rows[index & self.mask]
-            if (head - index > self.mask or row.t1_packet != reply.t1 or row.reply_flags & RECEIVED
-                    or self.late_seen[index & (LATE_SEEN - 1)] == index + 1):
+            # Its row is settled, so it is only looked at: late if its T1 is ours and no reply came before.
+            if not self.sent_so(index, reply.t1, head) or not self.first_answer(index):
                 return CAUSE_REPLAY
-            self.late_seen[index & (LATE_SEEN - 1)] = index + 1
             self.back.late += 1
             return CAUSE_OK
         row = &self.rows[index & self.mask]
@@ -620,7 +618,7 @@ cdef class Sender:
         self.follow_up(f, reply)                        # a copy or a late reply brings its predecessor's T3 too
         t4_real = control.software if control.software != INT64_MIN else now
         if t4_real - row.sent_real > self.t_max and not row.reply_flags & RECEIVED:
-            self.back.late += 1
+            self.back.late += self.first_answer(index)
             return CAUSE_OK
         f.arrivals += 1
         row.copies += 1
@@ -633,6 +631,7 @@ cdef class Sender:
                     self.back.duplicated_forward += 1
             return CAUSE_OK
         self.back.received += 1
+        self.first_answer(index)
         row.arrival = f.arrivals - 1
         row.far_seq = reply.seq
         row.ttl = reply.ttl
@@ -650,6 +649,25 @@ cdef class Sender:
             row.reply_flags |= FAR_VIRTUAL
         self.note_delay(row)
         return CAUSE_OK
+
+    cdef int first_answer(self, int64_t index) noexcept nogil:
+        # Whether no reply to the row has been counted before; from now on one has.
+        cdef uint8_t bit = <uint8_t>(1 << (index & 7))
+        if self.answered[index >> 3] & bit:
+            return 0
+        self.answered[index >> 3] |= bit
+        return 1
+
+    cdef int sent_so(self, int64_t index, int64_t t1, int64_t head) noexcept nogil:
+        # Whether the packet of a settled row bore this T1. A far end that stood still answers rows whose memory others
+        # have by now: of theirs the schedule says when they were due, and what was later than t_max was not sent.
+        cdef int64_t due
+        if t1 == INT64_MIN:
+            return 0
+        if head - index <= self.mask:
+            return self.rows[index & self.mask].t1_packet == t1
+        due = self.model.shift(load(&self.start_real) + self.offsets[index] + self.tai)
+        return -1000 * MS <= t1 - due <= self.t_max + 1000 * MS
 
     cdef void place_stamps(self, Row *row, Reply *reply, Control *control, int64_t now) noexcept nogil:
         if reply.t2 != INT64_MIN:

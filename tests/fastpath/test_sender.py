@@ -600,6 +600,34 @@ def test_replies_after_t_max_are_late_and_then_replays() -> None:
     assert set(rows["arrival"].tolist()) == {-1}
 
 
+def test_replies_that_come_when_other_rows_have_their_memory_are_late_and_then_replays() -> None:
+    """A far end that stood still answers at once what it was asked meanwhile: none of that was lost on the way back."""
+    held: list[bytes] = []
+    offsets = np.array([*range(0, 10 * MS, MS), *[SECOND] * 32, 2 * SECOND], dtype=np.int64)
+
+    def answer(request: bytes, session: wire.Session, number: int) -> list[bytes]:
+        if seq_of(request) < 10:
+            held.append(honest(request, session, number))
+        if seq_of(request) < len(offsets) - 1:
+            return []
+        (sent_s,) = struct.unpack_from("!I", held[0], 28)
+        other = held[0][:28] + struct.pack("!I", sent_s - 100) + held[0][32:]
+        return [other, *held, *held]
+
+    with udp() as at, udp() as near:
+        near.connect(at.getsockname())
+        with Peer(at, wire.Session(200, tai_utc=TAI_UTC, tlvs=()), answer).running():
+            sender = Sender(
+                [near.fileno()], [wire.Session(200, tai_utc=TAI_UTC, tlvs=())], offsets, capacity=32,
+                t_max_ns=500 * MS, pace="sleep", tai_utc=TAI_UTC, error_estimate=UNKNOWN, warm_up=0,
+            )  # fmt: skip
+            rows = collect(sender)
+    counts = sender.counters()
+    assert len(held) > 0
+    assert (counts["received"], counts["late_replies"], counts["replay"]) == (0, len(held), len(held) + 1)
+    assert not np.any(rows["flags"] & samples.RECEIVED)
+
+
 def test_a_late_reply_to_a_row_not_settled_yet_is_late_too() -> None:
     """Row 1 is past t_max but waits in the ring behind row 0, whose Follow-Up stamp may still come."""
     held: list[bytes] = []
