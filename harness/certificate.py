@@ -408,7 +408,9 @@ def _flow(study: _Study, series: Series, lows: list[Column], width: int) -> _Flo
     far_seq = rows.far_seq[got]
     again = restarts(far_seq)
     late = m.health.counters.get("late_replies", 0)  # of which flow is not known
-    lost = loss(got, rows.far_seq, restarted=again > 0, doubled=bool((rows.copies > 1).any()), late=late)
+    # told in-band too: who restarts while nothing comes back may have counted past its old number by then
+    told = m.health.counters.get("reflector_restarts", 0)
+    lost = loss(got, rows.far_seq, restarted=again + told > 0, doubled=bool((rows.copies > 1).any()), late=late)
     flow = _Flow(
         series.flow,
         ports[series.flow] if series.flow < len(ports) else series.flow,

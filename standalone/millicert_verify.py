@@ -2047,7 +2047,8 @@ def flow_of(st: Study, index: int, rows: Columns, end: int, lows: list[list[int]
     far = [x for x, ok in zip(rows["far_seq"], got) if ok]
     again = begun_again(far)
     doubled, late = any(copies > 1 for copies in rows["copies"]), st.counters.get("late_replies", 0)
-    lost = losses(got, rows["far_seq"], again > 0, doubled, late)
+    told = st.counters.get("reflector_restarts", 0)
+    lost = losses(got, rows["far_seq"], again + told > 0, doubled, late)
     unanswered = sum(ok and NEVER in stamps for ok, *stamps in zip(got, rows["t1"], rows["t2"], rows["t3"], rows["t4"]))
     port = ports[index] if index < len(ports) else index
     flow = Flow(index, port, len(got), sum(got), lost, again, unanswered)

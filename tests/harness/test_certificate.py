@@ -317,6 +317,20 @@ def test_only_a_loss_proven_in_a_direction_can_fail_it(tell: Tell, short: Policy
     assert unsure["verdict"] == "FAIL"
 
 
+def test_a_restart_while_nothing_comes_back_leaves_no_loss_a_direction(tell: Tell, short: Policy) -> None:
+    """The counter begins anew and has passed its old number when replies come again: only the reflector knows."""
+    m = tell(flows=1, lost_backward=np.arange(500, 1_200))
+    far = m.samples.far_seq.copy()
+    far[1_200:] -= 500
+    m = replace(m, samples=replace(m.samples, far_seq=far))
+    told = replace(m, health=replace(m.health, counters={"reflector_restarts": 1}))
+    result = judge([told], short, {})
+    for way in (FORWARD, BACKWARD):
+        got = direction(result, SERVICE, way)["loss"]
+        assert (got["lost"], got["unknown_direction"], got["other_direction"]) == (0, 700, 0)
+        assert clock(result, SERVICE, way)["verdict"] not in {"PASS", "FAIL"}
+
+
 def test_loss_figures_have_exact_bounds(tell: Tell, short: Policy) -> None:
     result = judge([tell(lost_forward=np.array([100, 101, 5_000]))], short, {})
     got = direction(result, SERVICE, FORWARD)["loss"]

@@ -237,6 +237,14 @@ def restarted(m: Measurement) -> Measurement:
     return changed
 
 
+def restarted_unseen(m: Measurement, at: int, until: int) -> Measurement:
+    """One flow's reflector restarts at row ``at``; nothing comes back before it has counted past its old number."""
+    far, n = m.samples.far_seq.copy(), len(m.samples)
+    back = np.arange(n) >= until
+    far[back] -= at
+    return counting(synthetic.change(m, far_seq=far), reflector_restarts=1)
+
+
 def stalled(m: Measurement, late_ns: int) -> Measurement:
     row = np.arange(0, len(m.samples), 50)
     return replace(m, stalls=Stalls(row, row % 2, np.full(len(row), late_ns)))
@@ -348,6 +356,10 @@ STORIES: dict[str, tuple[list[Measurement], str]] = {
     "many stamps missing": ([drop(synthetic.tell(LOADED), 6, 0.03)], TALLY),
     "out of order": ([shuffled(synthetic.tell(replace(LOADED, lost_backward=FEW)), 5)], TALLY),
     "a reflector restarts": ([restarted(synthetic.tell(replace(LOADED, lost_forward=FEW)))], TALLY),
+    "a reflector restarts while nothing comes back": (
+        [restarted_unseen(
+            synthetic.tell(replace(LOADED, flows=1, lost_backward=np.arange(500, 1_200))), 500, 1_200)], TALLY,
+    ),
     "the far end falls silent": (
         [synthetic.tell(replace(each, forward=1_400_000, lost_forward=np.arange(2_000, N)), name)
          for each, name in ((BASE, "m1"), (LOADED, "m2"))], TALLY,
