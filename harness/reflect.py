@@ -80,6 +80,10 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         raise HarnessError("a prefix to allow", f"{text} ({why})", "write it as 192.0.2.0/24 or 2001:db8::/32") from why
 
 
+OWN_LOSSES: Final = ("receive_overflows", "table_full", "send_errors")
+"""Counters of what this end lost itself, which the other end takes for losses of the link."""
+
+
 class Status:
     """One line about a running reflector, for a person and for the journal."""
 
@@ -89,19 +93,20 @@ class Status:
         self._before = (self._since, 0)
 
     def line(self, claim: tuple[int | None, bool]) -> str:
-        """Packets, rate, sessions, refusals, clock, and which interface makes what arrives by it a simulation."""
+        """Packets, rate, sessions, refusals, own losses, clock, and which interface makes all of it a simulation."""
         counts = self._reflector.counters()
         now = time.monotonic()
         then, seen = self._before
         rate = (counts["received"] - seen) / max(now - then, 1e-9)
         self._before = (now, counts["received"])
         refused = {name: count for name, count in counts.items() if name in wire.CAUSES[1:] and count}
+        dropped = {name: counts[name] for name in OWN_LOSSES if counts[name]}
         bound, synchronised = claim
         clock = f"clock within {bound} ns" if synchronised and bound is not None else "clock unknown: says so in-band"
         doubts = ", ".join(doubt.at("far") for doubt in self._reflector.look())
         return (
             f"{int(now - self._since)} s  answered {counts['sent']}  {rate:.0f}/s  sessions {counts['sessions']}  "
-            f"refused {refused or 0}  {clock}"
+            f"refused {refused or 0}  {f'LOST BY THIS HOST {dropped}  ' if dropped else ''}{clock}"
             f"{'  SIMULATED: ' if doubts else ''}{doubts}"
         )
 
@@ -193,6 +198,9 @@ def serve(
         journaled = time.monotonic()
         told = False  # that the journal cannot be written
         try:
+            for able in reflector.capability:
+                if able.remark:
+                    warn(f"stamps and buffers here are less than wanted: {able.remark}")
             while not ended.wait(STATUS_EVERY_S) and worker.is_alive():
                 reflector.error_estimate = _estimate(gatherer, site)
                 reflector.sync_source = sync_source(gatherer.claim(site)[1], names)

@@ -1,4 +1,4 @@
-"""What the far end says of its clock on the wire."""
+"""What the far end says: of its clock on the wire, of itself to a person."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from fastpath.stack import Doubt
+from fastpath.timestamping import RECEIVE_BUFFER
 from harness import disk, reflect
 from harness.archive import farjournal
 from harness.journal import Entry, Journal, read
@@ -80,9 +82,46 @@ def test_a_full_disk_is_told_at_once_and_not_with_every_line(tmp_path: Path, mon
     path = tmp_path / "far.jsonl"
     reflect.serve("127.0.0.1", 0, allow=(), key=None, journal_path=path, stateless=False, say=say, warn=warned.append)
     # the first refusal, and the first after a line that was taken; the second in a row says nothing new
-    assert len(warned) == 2
-    assert all("the journal cannot be written" in each and "No space left" in each for each in warned)
+    told = [each for each in warned if "the journal cannot be written" in each]
+    assert len(told) == 2
+    assert all("No space left" in each for each in told)
     assert [entry.kind for entry in read(path).entries][-1] == farjournal.END
+
+
+def test_what_this_host_loses_itself_stands_in_the_status_line() -> None:
+    class Loser:
+        dropped = 0
+
+        def counters(self) -> dict[str, int]:
+            none = dict.fromkeys(("received", "sent", "sessions", "table_full", "send_errors"), 0)
+            return {**none, "receive_overflows": self.dropped}
+
+        def look(self) -> tuple[Doubt, ...]:
+            return ()
+
+    loser = Loser()
+    status = reflect.Status(cast(Any, loser))
+    assert "LOST" not in status.line((None, False))
+    loser.dropped = 754
+    assert "LOST BY THIS HOST {'receive_overflows': 754}" in status.line((None, False))
+
+
+def test_a_far_end_with_a_small_buffer_says_so_at_once(tmp_path: Path) -> None:
+    if int(Path("/proc/sys/net/core/rmem_max").read_text(encoding="ascii")) >= RECEIVE_BUFFER:
+        pytest.skip("here everybody may have the buffer that is wanted")
+    plain = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all"]
+    code = (
+        "from harness import cli, reflect; free = reflect.listen; reflect.listen = lambda a, _: free(a, 0); "
+        "cli.app(['reflect', '--listen', '127.0.0.1', '--journal', 'far.jsonl'])"
+    )
+    command = [*(plain if os.geteuid() == 0 else []), sys.executable, "-c", code]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("reflecting on ")
+    process.send_signal(signal.SIGINT)
+    warned, _ = process.communicate(timeout=60)
+    assert "less than wanted: receive buffer" in warned
+    assert "net.core.rmem_max" in warned
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
