@@ -248,7 +248,8 @@ cdef class Sender:
         self.replies = new_batch(BATCH, self.stride + 64)
         self.stamps = new_batch(BATCH, 16 if self.caller_id else self.stride + 128)
         if (not self.rows or not self.flows or not self.answered or not self.layouts or not self.templates
-                or not self.packets or not self.controls or not self.messages or not self.vectors or not self.replies or not self.stamps):
+                or not self.packets or not self.controls or not self.messages or not self.vectors
+                or not self.replies or not self.stamps):
             raise MemoryError
         for i in range(self.flow_count):
             session = sessions[i]
