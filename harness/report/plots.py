@@ -303,7 +303,7 @@ def plots(
     drawn: dict[str, bytes] = {}
     with style(labels, system_fonts):
         for measurement in measurements:
-            for kind, draw, height, below in (("ccdf", _draw_ccdf, 1.72, 0.6), ("strip", _draw_strip, 1.16, 0.48)):
+            for kind, draw, height, below in (("ccdf", _draw_ccdf, 1.5, 0.6), ("strip", _draw_strip, 1.04, 0.48)):
                 figure, panels = _panels(height, below)
                 for axes, direction in zip(panels, Direction, strict=True):
                     draw(axes, measurement, result, direction)
